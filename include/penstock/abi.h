@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 OR BSD-2-Clause */
+/*
+ * Keys and values of the pinned maps: what the BPF programs, the daemon and stock bpftool share.
+ * Addresses are bytes as on the wire and ports are in host byte order, so that a dump reads as people write them.
+ * A change of a layout changes PENSTOCK_ABI_VERSION: pinned maps of another version are never adopted.
+ */
+#ifndef PENSTOCK_ABI_H
+#define PENSTOCK_ABI_H
+
+#include <linux/types.h>
+
+#define PENSTOCK_ABI_VERSION 1
+
+/* An IPv4 five-tuple as a packet shows it on arrival. */
+struct flow_key {
+	__u8 src_addr[4];
+	__u8 dst_addr[4];
+	__u16 src_port;
+	__u16 dst_port;
+	__u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+	__u8 pad[3];   /* zero */
+};
+
+enum flow_direction { FLOW_TO_ORIGIN, FLOW_TO_CLIENT };
+
+/* Bits of flow_value.tcp_seen: what this direction has sent. */
+enum { FLOW_SEEN_SYN = 1, FLOW_SEEN_FIN = 2, FLOW_SEEN_RST = 4 };
+
+/*
+ * What the packet becomes. Each flow has two entries, one per direction; the other's key is this entry's new tuple,
+ * reversed.
+ */
+struct flow_value {
+	__u8 new_src_addr[4];
+	__u8 new_dst_addr[4];
+	__u16 new_src_port;
+	__u16 new_dst_port;
+	__u8 direction; /* enum flow_direction */
+	__u8 tcp_seen;
+	__u16 server_index; /* in the service's server set */
+	__u32 service_id;
+	__u32 pad; /* zero */
+	__u64 packets;
+	__u64 bytes; /* of IP packets as they arrived */
+	__u64 created_ns; /* CLOCK_MONOTONIC */
+	__u64 last_seen_ns;
+};
+
+struct service_key {
+	__u8 addr[4]; /* 0.0.0.0: any address of this host is not meant; services have one address */
+	__u16 port;
+	__u8 protocol;
+	__u8 pad; /* zero */
+};
+
+struct service_value {
+	__u32 service_id; /* stable for a service while it is configured */
+	__u32 server_set; /* first half of server_key; a new set is filled before it is named here */
+	__u16 n_servers;
+	__u16 nat_port_min; /* ports that the node speaks to servers from */
+	__u16 nat_port_max;
+	__u16 pad; /* zero */
+	__u32 udp_idle_s; /* a flow silent for longer may be replaced */
+	__u32 tcp_idle_s;
+};
+
+struct server_key {
+	__u32 server_set;
+	__u32 index; /* below service_value.n_servers */
+};
+
+struct server_value {
+	__u8 addr[4];
+	__u8 nat_addr[4]; /* the node's address toward this server */
+	__u16 port;
+	__u16 pad; /* zero */
+};
+
+#ifndef __cplusplus
+_Static_assert(sizeof(struct flow_key) == 16, "flow_key is ABI");
+_Static_assert(sizeof(struct flow_value) == 56, "flow_value is ABI");
+_Static_assert(sizeof(struct service_key) == 8, "service_key is ABI");
+_Static_assert(sizeof(struct service_value) == 24, "service_value is ABI");
+_Static_assert(sizeof(struct server_key) == 8, "server_key is ABI");
+_Static_assert(sizeof(struct server_value) == 12, "server_value is ABI");
+#endif
+
+#endif

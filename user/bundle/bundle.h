@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the broker hands to the worker over one SOCK_SEQPACKET pair: a generation number and named descriptors. The
+ * worker answers each bundle with one reply. Nothing else goes from the worker to the broker.
+ */
+#ifndef PENSTOCK_BUNDLE_BUNDLE_H
+#define PENSTOCK_BUNDLE_BUNDLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+
+#define BUNDLE_NAME_MAX	 1024
+#define BUNDLE_REPLY_MAX 8192
+
+enum bundle_kind {
+	BUNDLE_CONFIG,	 /* the YAML text; the name is the file's, for diagnostics */
+	BUNDLE_FILE,	 /* a file that the configuration names, by its path */
+	BUNDLE_LISTENER, /* a listening TCP or UNIX socket, by its bind text; index: the thread */
+	BUNDLE_MAP,	 /* a pinned BPF map, by its name */
+	BUNDLE_ADMIN,	 /* the listening admin socket */
+	BUNDLE_PLANE,	 /* JSON text: how and why the steer programs are attached */
+	BUNDLE_KIND_MAX
+};
+
+struct bundle_entry {
+	enum bundle_kind kind;
+	uint32_t index;
+	char *name;
+	int fd;
+};
+
+struct bundle {
+	uint64_t generation;
+	struct bundle_entry *entries;
+	size_t n_entries;
+};
+
+enum bundle_message { BUNDLE_MESSAGE_BUNDLE, BUNDLE_MESSAGE_DRAIN, BUNDLE_MESSAGE_MAX };
+
+struct bundle *bundle_new(uint64_t generation) MUST_CHECK;
+
+/* Closes the descriptors that it still holds. Takes NULL. */
+void bundle_free(struct bundle *bundle);
+
+/* The bundle owns `fd` from now on, also on failure. 0, -ENOMEM, -ENAMETOOLONG. */
+int bundle_add(struct bundle *bundle, enum bundle_kind kind, const char *name, uint32_t index, int fd) MUST_CHECK;
+
+/* As bundle_add() with a sealed memory file that holds `data`. */
+int bundle_add_data(struct bundle *bundle, enum bundle_kind kind, const char *name, const void *data,
+		    size_t len_bytes) MUST_CHECK;
+
+/* The descriptor, still the bundle's; -ENOENT. */
+int bundle_find(const struct bundle *bundle, enum bundle_kind kind, const char *name, uint32_t index);
+
+/* As bundle_find(), and the caller's from now on. */
+int bundle_take(struct bundle *bundle, enum bundle_kind kind, const char *name, uint32_t index) MUST_CHECK;
+
+/* All of a memory or regular file, from its start whatever its offset. `ret_data` is malloc()ed and terminated.
+ * 0, -EFBIG past `max_bytes`, -errno. */
+int bundle_read(int fd, size_t max_bytes, char **ret_data, size_t *ret_len_bytes) MUST_CHECK;
+
+/* Blocking. 0 or -errno. */
+int bundle_send(int socket_fd, const struct bundle *bundle) MUST_CHECK;
+int bundle_send_drain(int socket_fd) MUST_CHECK;
+
+/* Waits for one whole message; every field is checked. `ret_bundle` is set for BUNDLE_MESSAGE_BUNDLE, else NULL.
+ * 0, -EPIPE where the other side is gone, -EPROTO, -errno. */
+int bundle_recv(int socket_fd, enum bundle_message *ret_message, struct bundle **ret_bundle) MUST_CHECK;
+
+struct bundle_reply {
+	uint64_t generation;
+	bool taken;
+	char text[BUNDLE_REPLY_MAX]; /* why it was refused, or warnings; terminated */
+};
+
+int bundle_reply_send(int socket_fd, const struct bundle_reply *reply) MUST_CHECK;
+int bundle_reply_recv(int socket_fd, struct bundle_reply *ret_reply) MUST_CHECK;
+
+#endif

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The configuration: YAML text in, an immutable, reference-counted snapshot out, or every error with its line and
+ * column. Pure: the text and nothing else is read; files that it names are only named (see conf_each_file()), and
+ * whoever opens them reports with conf_diag_add() at the mark of the reference.
+ *
+ * All pointers inside a snapshot live as long as the snapshot. Strings are terminated. Optional strings are NULL where
+ * absent. Times are milliseconds.
+ */
+#ifndef PENSTOCK_CONF_CONF_H
+#define PENSTOCK_CONF_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/compiler.h"
+#include "base/log.h"
+
+/* Where in the text something stands, both from 1; line 0: nowhere. */
+struct conf_mark {
+	uint32_t line;
+	uint32_t column;
+};
+
+/* A file that the configuration names. */
+struct conf_file {
+	const char *path;
+	struct conf_mark mark;
+};
+
+enum conf_lane { CONF_LANE_STEER, CONF_LANE_SPLICE, CONF_LANE_TERMINATE, CONF_LANE_MAX };
+
+enum conf_transport { CONF_TRANSPORT_TCP, CONF_TRANSPORT_UDP, CONF_TRANSPORT_MAX };
+
+enum conf_relay { CONF_RELAY_AUTO, CONF_RELAY_COPY, CONF_RELAY_PIPE, CONF_RELAY_MAX };
+
+enum conf_kernel_tls { CONF_KERNEL_TLS_AUTO, CONF_KERNEL_TLS_OFF, CONF_KERNEL_TLS_MAX };
+
+enum conf_balance { CONF_BALANCE_ROUND_ROBIN, CONF_BALANCE_MAX };
+
+enum conf_hook { CONF_HOOK_AUTO, CONF_HOOK_XDP, CONF_HOOK_TC, CONF_HOOK_MAX };
+
+struct conf_certificate {
+	struct conf_file chain; /* PEM, leaf first */
+	struct conf_file key;   /* PEM; the same file as the chain where only one was given */
+};
+
+/* TLS that clients speak with us. */
+struct conf_server_tls {
+	struct conf_mark mark;
+	struct conf_certificate *certificates;
+	size_t n_certificates; /* at least 1; the first is for names that none matches */
+	enum conf_kernel_tls kernel;
+};
+
+/* TLS that we speak with an origin. */
+struct conf_client_tls {
+	struct conf_mark mark;
+	struct conf_file ca; /* PEM bundle; path NULL: the system's store */
+	const char *server_name; /* sent as SNI and verified; NULL: the host of the URL or server (an IP is verified as IP) */
+	bool verify;
+	enum conf_kernel_tls kernel;
+};
+
+struct conf_server {
+	struct conf_mark mark;
+	const char *text; /* the address as written */
+	const char *host; /* without port: what is verified where no server_name is given */
+	struct addr addr;
+	uint32_t weight;
+};
+
+struct conf_origin {
+	struct conf_mark mark;
+	size_t index; /* in conf.origins */
+	const char *name; /* unique; of an origin written in place, its URL */
+	const char *identity; /* canonical text of all that matters: equal identity, same run-time state over a reload */
+	struct conf_server *servers;
+	size_t n_servers; /* at least 1 */
+	struct conf_client_tls *tls; /* NULL: in the clear */
+	enum conf_balance balance;
+	uint32_t connect_timeout_ms; /* connect and TLS handshake, per attempt */
+	uint32_t response_timeout_ms; /* silence while a response is awaited or under way */
+	uint32_t keepalive_ms; /* how long an idle connection is kept */
+	uint32_t max_idle; /* idle connections kept, per thread */
+};
+
+struct conf_route {
+	struct conf_mark mark;
+	enum conf_lane lane;
+	const char *sni;  /* lower case; "*.example.com" matches one label; NULL: any, also none */
+	const char *host; /* as sni, against the Host header without port; terminate lane only */
+	const char *path; /* prefix of whole segments: "/api" matches "/api" and "/api/x", not "/apix" */
+	const struct conf_origin *origin;
+	enum conf_relay relay;
+};
+
+struct conf_listener {
+	struct conf_mark mark;
+	size_t index; /* in conf.listeners */
+	const char *name; /* unique; by default the first bind text */
+	const char **bind_texts;
+	struct addr *binds;
+	size_t n_binds; /* at least 1 */
+	enum conf_transport transport;
+	struct conf_server_tls *tls; /* NULL: none is ended here */
+	struct conf_route *routes; /* tried in this order; the first that matches wins */
+	size_t n_routes; /* at least 1 */
+	uint32_t max_connections; /* per listener over all threads */
+	uint32_t hello_timeout_ms;
+	uint32_t handshake_timeout_ms;
+	uint32_t request_timeout_ms; /* for a complete request head */
+	uint32_t keepalive_ms; /* between requests */
+	uint32_t idle_timeout_ms; /* no byte either way: splice lane, and bodies */
+	uint32_t half_closed_timeout_ms;
+};
+
+struct conf_steer {
+	enum conf_hook hook;
+	const char **devices; /* NULL: those that the routes to clients and servers use */
+	size_t n_devices;
+	uint16_t nat_port_min;
+	uint16_t nat_port_max;
+	uint32_t udp_idle_s;
+	uint32_t tcp_idle_s;
+};
+
+struct conf {
+	const char *file_name; /* for diagnostics */
+	const char *user; /* of the worker; NULL: "penstock", or "nobody" where there is no such user */
+	uint32_t threads; /* 0: one per CPU */
+	const char *runtime_dir; /* sockets of the admin and the broker */
+	const char *pin_dir;
+	uint32_t max_connections; /* over all listeners; 0: what the descriptor limit allows */
+	uint32_t drain_timeout_ms;
+	bool log_format_is_auto; /* text where standard error is a terminal or the journal */
+	enum log_format log_format;
+	enum log_level log_level;
+	bool access_log;
+	struct conf_steer steer;
+	struct conf_origin **origins; /* also those written in place */
+	size_t n_origins;
+	struct conf_listener *listeners;
+	size_t n_listeners; /* at least 1 */
+};
+
+/* What is wrong, in the order of the text. */
+struct conf_diag;
+
+struct conf_diag *conf_diag_new(const char *file_name) MUST_CHECK;
+void conf_diag_free(struct conf_diag *diag);
+
+/* Adds "FILE:LINE:COLUMN: message". Running out of memory counts as an error too. */
+void conf_diag_add(struct conf_diag *diag, struct conf_mark mark, const char *format, ...) PRINTF_LIKE(3, 4);
+
+/* As conf_diag_add(), for what works but should be looked at: it does not count as an error. */
+void conf_diag_warn(struct conf_diag *diag, struct conf_mark mark, const char *format, ...) PRINTF_LIKE(3, 4);
+
+size_t conf_diag_errors(const struct conf_diag *diag);
+size_t conf_diag_warnings(const struct conf_diag *diag);
+
+/* All of it, one line each, sorted by place: "FILE:LINE:COLUMN: error: …". Owned by the diag. "" where clean. */
+const char *conf_diag_text(struct conf_diag *diag);
+
+/*
+ * Parses `text` (any bytes). Returns a snapshot with one reference, or NULL with at least one error in `diag`;
+ * warnings may be there in both cases. `file_name` is copied.
+ */
+struct conf *conf_parse(const char *text, size_t len_bytes, const char *file_name, struct conf_diag *diag) MUST_CHECK;
+
+struct conf *conf_ref(struct conf *conf);
+
+/* Frees with the last reference; any thread; takes NULL. */
+void conf_unref(struct conf *conf);
+
+/* Calls `visit` for every file that the configuration names, in the order of the text; a non-zero return stops and
+ * is returned. */
+int conf_each_file(const struct conf *conf, int (*visit)(void *argument, const struct conf_file *file), void *argument);
+
+/* A JSON Schema (2020-12) of the grammar, for editors; made from the parser's own table. malloc()ed; NULL: no memory. */
+char *conf_schema(void) MUST_CHECK;
+
+const char *conf_lane_word(enum conf_lane lane);
+const char *conf_relay_word(enum conf_relay relay);
+
+#endif

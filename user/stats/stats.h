@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Counters and gauges. Each thread counts into a block of its own without locks; a reader sums the blocks. Sums are
+ * of values read one after another, not at one instant.
+ */
+#ifndef PENSTOCK_STATS_STATS_H
+#define PENSTOCK_STATS_STATS_H
+
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "penstock/reasons.h"
+
+/* X(NAME, word, kind, "help"); a gauge goes up and down, and its sum over threads is its value. */
+#define STATS(X) \
+	X(CONNECTIONS_ACCEPTED, connections_accepted, counter, "connections accepted") \
+	X(CONNECTIONS_OPEN, connections_open, gauge, "client connections open now") \
+	X(ACCEPT_PAUSED, accept_paused, counter, "times accepting paused for want of descriptors") \
+	X(SPLICE_CONNECTIONS, splice_connections, counter, "connections relayed as byte streams") \
+	X(TERMINATE_CONNECTIONS, terminate_connections, counter, "connections served as HTTP") \
+	X(TLS_HANDSHAKES, tls_handshakes, counter, "TLS handshakes completed with clients") \
+	X(TLS_RESUMED, tls_resumed, counter, "of these, resumed sessions") \
+	X(KTLS_HANDOVERS, ktls_handovers, counter, "TLS connections handed over to the kernel, both sides") \
+	X(KTLS_REFUSED, ktls_refused, counter, "TLS connections kept in user space") \
+	X(REQUESTS, requests, counter, "HTTP requests finished") \
+	X(RESPONSES_2XX, responses_2xx, counter, "responses with status 200 to 299") \
+	X(RESPONSES_3XX, responses_3xx, counter, "responses with status 300 to 399") \
+	X(RESPONSES_4XX, responses_4xx, counter, "responses with status 400 to 499") \
+	X(RESPONSES_5XX, responses_5xx, counter, "responses with status 500 to 599") \
+	X(ORIGIN_CONNECTS, origin_connects, counter, "connections opened to origins") \
+	X(ORIGIN_CONNECT_FAILURES, origin_connect_failures, counter, "connections to origins that failed") \
+	X(ORIGIN_REUSES, origin_reuses, counter, "requests sent over a kept connection") \
+	X(ORIGIN_IDLE, origin_idle, gauge, "kept origin connections idle now") \
+	X(CLIENT_RECEIVED_BYTES, client_received_bytes, counter, "payload bytes received from clients") \
+	X(CLIENT_SENT_BYTES, client_sent_bytes, counter, "payload bytes sent to clients") \
+	X(ORIGIN_RECEIVED_BYTES, origin_received_bytes, counter, "payload bytes received from origins") \
+	X(ORIGIN_SENT_BYTES, origin_sent_bytes, counter, "payload bytes sent to origins") \
+	X(RELAY_COPIED_BYTES, relay_copied_bytes, counter, "bytes relayed through a user-space buffer") \
+	X(RELAY_SPLICED_BYTES, relay_spliced_bytes, counter, "bytes relayed by splice(2)") \
+	X(RELAY_MISMATCHES, relay_mismatches, counter, "relays whose two sides counted different bytes")
+
+enum stat {
+#define STATS_ENUM(name, word, kind, help) STAT_##name,
+	STATS(STATS_ENUM)
+#undef STATS_ENUM
+	STAT_MAX
+};
+
+struct stats_block;
+
+/* Gives the calling thread a block; without one, counting goes to a block shared by such threads. 0 or -ENOMEM. */
+int stats_thread_init(void) MUST_CHECK;
+
+void stats_add(enum stat stat, int64_t amount);
+
+static inline void stats_inc(enum stat stat)
+{
+	stats_add(stat, 1);
+}
+
+/* Counts one connection or request that ended so. */
+void stats_count_close(enum close_reason reason);
+
+uint64_t stats_sum(enum stat stat);
+uint64_t stats_sum_close(enum close_reason reason);
+
+const char *stats_word(enum stat stat);
+const char *stats_help(enum stat stat);
+const char *close_reason_word(enum close_reason reason);
+const char *close_reason_help(enum close_reason reason);
+
+#endif

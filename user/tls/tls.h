@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * TLS on both hops. A plain struct io becomes a TLS one; after the handshake the keys go to the kernel where it can
+ * take them, and the SSL object is freed. The code above cannot tell the difference but by io->ops->name and
+ * io->why_not_kernel. Logs nothing.
+ */
+#ifndef PENSTOCK_TLS_TLS_H
+#define PENSTOCK_TLS_TLS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/compiler.h"
+#include "base/io.h"
+#include "base/loop.h"
+#include "conf/conf.h"
+
+struct tls_server_ctx; /* the certificates and rules of one listener; shared by threads */
+struct tls_client_ctx; /* the rules of one origin; shared by threads */
+
+/* Finds a file of the configuration: a descriptor that stays the callee's, or -errno. */
+struct tls_files {
+	int (*find)(void *argument, const char *path);
+	void *argument;
+};
+
+/* Once per process, before threads. `kernel_tls_allowed` false turns every hand-over off. */
+int tls_init(bool kernel_tls_allowed) MUST_CHECK;
+
+/* NULL where the kernel can do TLS (probed at tls_init()), else why not: "no tls module in this kernel", ... */
+const char *tls_kernel_missing(void);
+
+/* NULL with errors in `diag`, at the marks of the files: unreadable, not PEM, key does not match, expired, ... */
+struct tls_server_ctx *tls_server_ctx_new(const struct conf_server_tls *conf, const struct tls_files *files,
+					  struct conf_diag *diag) MUST_CHECK;
+void tls_server_ctx_free(struct tls_server_ctx *ctx);
+
+struct tls_client_ctx *tls_client_ctx_new(const struct conf_client_tls *conf, const struct tls_files *files,
+					  struct conf_diag *diag) MUST_CHECK;
+void tls_client_ctx_free(struct tls_client_ctx *ctx);
+
+/*
+ * Turns a plain, connected io into a TLS one; nothing is sent yet. The io keeps what it needs of the context, which
+ * may be freed meanwhile. `loop` is the thread's (its scratch is used inside calls). 0 or -ENOMEM.
+ */
+int tls_start_server(struct io *io, struct tls_server_ctx *ctx, struct loop *loop) MUST_CHECK;
+
+/* `host` is verified (name, or address) and sent as SNI (names only) unless the configuration gives a server_name. */
+int tls_start_client(struct io *io, struct tls_client_ctx *ctx, const char *host, struct loop *loop) MUST_CHECK;
+
+enum tls_progress {
+	TLS_AGAIN, /* call again at the next event */
+	TLS_READY, /* application data may flow; offered to the kernel already */
+	TLS_FAILED,
+	TLS_UNVERIFIED, /* client side: the peer's certificate is not acceptable */
+};
+
+/* Drives the handshake. On TLS_FAILED and TLS_UNVERIFIED an alert was sent where one is due, and tls_error() says why. */
+enum tls_progress tls_handshake(struct io *io) MUST_CHECK;
+
+/* What happened, for logs and error pages of the operator; valid until the io is closed. */
+const char *tls_error(const struct io *io);
+
+#define TLS_NAME_MAX 256
+
+struct tls_facts {
+	char sni[TLS_NAME_MAX]; /* lower case; "" where none was sent */
+	const char *version;	/* "TLSv1.3" */
+	const char *cipher;
+	bool resumed;
+	bool kernel_receive;
+	bool kernel_send;
+};
+
+/* After TLS_READY: what the handshake told. Copied, so it outlives the SSL object. */
+void tls_get_facts(const struct io *io, struct tls_facts *ret_facts);
+
+#endif

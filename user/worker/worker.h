@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The unprivileged process: N threads with a loop each, fed by bundles from the broker.
+ */
+#ifndef PENSTOCK_WORKER_WORKER_H
+#define PENSTOCK_WORKER_WORKER_H
+
+#include <jansson.h>
+
+#include "base/compiler.h"
+#include "base/loop.h"
+
+struct worker;
+
+/* What main wires in, so that worker and admin need not know each other. */
+struct worker_hooks {
+	/* In the main thread when the first bundle was taken: `admin_fd` is the listening admin socket, to be owned. */
+	void (*on_started)(struct worker *worker, struct loop *loop, int admin_fd);
+};
+
+/* Runs until drained or told to stop. `bundle_fd` is the broker's socket. The process's exit status. */
+int worker_main(int bundle_fd, const struct worker_hooks *hooks);
+
+/* The document of `penstock status --json`; main thread only; NULL: no memory. */
+json_t *worker_status(struct worker *worker) MUST_CHECK;
+
+#endif
