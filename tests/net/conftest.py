@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the network tests: `lab`, a fresh network, and `authority`, certificates for the whole run."""
+import os
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
+
+import lab as laboratory  # noqa: E402
+
+
+def pytest_collection_modifyitems(items):
+    if os.geteuid() != 0:
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason="network namespaces need root"))
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """A client, a node and two origins. What a test leaves running or pinned fails it."""
+    network = laboratory.Lab(n_origins=2, directory=tmp_path)
+    left = []
+    try:
+        yield network
+    finally:
+        left = network.close()
+        for log in sorted(network.directory.glob("*.log")):  # shown where the test failed
+            print(f"--- {log.name}\n{log.read_text(errors='replace')[-4000:]}")
+    assert left == []
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("authority")
+    for folder in (directory, directory.parent):
+        folder.chmod(0o755)
+    return laboratory.Authority(directory)

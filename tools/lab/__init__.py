@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small network on this machine: a client, a penstock node and origins, each in a network namespace of its own.
+
+The demo, the network tests and the harness share it. `Lab` is the network; what runs in it are `Process`es, among them
+`Nginx`, `Dnsmasq`, `TlsServer` and `Penstock`; `Authority` makes certificates. Everything ends with the `Lab`, also when
+this program is killed.
+"""
+from .authority import Authority, Certificate
+from .lab import Lab
+from .namespace import Namespace
+from .penstock import Penstock
+from .process import LabError, Process, wait_until
+from .servers import Dnsmasq, Nginx, TlsServer
+
+__all__ = ["Authority", "Certificate", "Dnsmasq", "Lab", "LabError", "Namespace", "Nginx", "Penstock", "Process",
+           "TlsServer", "wait_until"]

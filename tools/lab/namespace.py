@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One network namespace: a name, links, addresses, and programs that run in it."""
+import os
+import signal
+import subprocess
+
+from .process import LabError, Process
+
+
+def ip(*arguments):
+    """ip(8), or its words as an error."""
+    done = subprocess.run(["ip", *map(str, arguments)], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise LabError(f"ip {' '.join(map(str, arguments))}: {done.stderr.strip()}")
+    return done.stdout
+
+
+class Namespace:
+    """Commands enter only the network namespace: files, and what is pinned below /sys/fs/bpf, are those of the host."""
+
+    def __init__(self, name, directory):
+        self.name = name
+        self.directory = directory
+        self.processes = []
+        self.address = None  # IPv4 and IPv6 by which others reach it
+        self.address6 = None
+        ip("netns", "add", name)
+        # Link-local addresses are usable at once, and so is the way to a router.
+        for scope in ("all", "default"):
+            self.sysctl(f"net.ipv6.conf.{scope}.accept_dad", 0)
+        ip("-n", name, "link", "set", "lo", "up")
+
+    def wrap(self, argv):
+        return ["nsenter", f"--net=/run/netns/{self.name}", *map(str, argv)]
+
+    def run(self, *argv, check=True, timeout_s=60, **options):
+        """Runs a command to its end; its output is text unless text=False is given. LabError if it fails and check."""
+        options = {"capture_output": True, "text": True, **options}
+        if "input" not in options:
+            options["stdin"] = subprocess.DEVNULL
+        done = subprocess.run(self.wrap(argv), timeout=timeout_s, check=False, **options)
+        if check and done.returncode != 0:
+            raise LabError(f"{' '.join(map(str, argv))}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
+        return done
+
+    def start(self, *argv, name=None, environment=None):
+        """Starts a Process; its log is NAME.log in the lab's directory."""
+        name = name or os.path.basename(str(argv[0]))
+        process = Process(self.wrap(argv), self.directory / f"{name}.log", name, environment)
+        self.processes.append(process)
+        return process
+
+    def sysctl(self, key, value):
+        self.run("sh", "-c", f"echo {value} >/proc/sys/{key.replace('.', '/')}")
+
+    def link(self, other, here, there):
+        """Ties this namespace to another by a veth pair: `here` is our device, `there` the other's."""
+        ip("-n", self.name, "link", "add", here, "type", "veth", "peer", "name", there, "netns", other.name)
+        for namespace, device in ((self, here), (other, there)):
+            ip("-n", namespace.name, "link", "set", "dev", device, "up")
+
+    def add_address(self, device, *addresses):
+        for address in addresses:
+            ip("-n", self.name, "address", "add", address, "dev", device, *(["nodad"] if ":" in address else []))
+
+    def add_route(self, to, via):
+        ip("-n", self.name, "route", "add", to, "via", via)
+
+    def pids(self):
+        done = subprocess.run(["ip", "netns", "pids", self.name], capture_output=True, text=True)
+        return [int(pid) for pid in done.stdout.split()]
+
+    def close(self):
+        """Kills what is left in the namespace and removes it; what nobody had stopped is returned as sentences."""
+        left = [f"{process.name} (pid {process.pid}) was still running" for process in self.processes
+                if process.is_running()]
+        remove_namespace(self.name)
+        for process in self.processes:
+            process.kill()
+        return left
+
+
+def remove_namespace(name):
+    """Right also when it is gone already."""
+    done = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True)
+    for pid in done.stdout.split():
+        try:
+            os.kill(int(pid), signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    subprocess.run(["ip", "netns", "delete", name], capture_output=True)

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The daemon under test, with folders and pins of its own."""
+import json
+import os
+import pathlib
+import signal
+import socket
+
+from .process import LabError
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def binary():
+    """$PENSTOCK, or what the last build made."""
+    build = pathlib.Path(os.environ.get("BUILD") or "build")
+    return pathlib.Path(os.environ.get("PENSTOCK") or (build if build.is_absolute() else ROOT / build) / "penstock")
+
+
+class Penstock:
+    """Runs `penstock run` in a namespace. `config` is a dict, or YAML text; runtime_dir and pin_dir are added to it."""
+
+    def __init__(self, namespace, pin_dir, config, name="penstock", user="nobody", start=True):
+        self.namespace = namespace
+        self.name = name
+        self.pin_dir = pathlib.Path(pin_dir)
+        self.directory = namespace.directory / name
+        self.runtime_dir = self.directory / "run"
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.config = self.directory / "penstock.yaml"
+        self.user = user
+        self.process = None
+        self.write(config)
+        if start:
+            self.start()
+
+    def write(self, config):
+        """Writes the configuration as the next reload() or start() will read it."""
+        ours = {"runtime_dir": str(self.runtime_dir), "pin_dir": str(self.pin_dir), "user": self.user}
+        if isinstance(config, dict):
+            text = json.dumps({**ours, **config}, indent=2) + "\n"
+        else:
+            text = config + "".join(f"{key}: {json.dumps(value)}\n" for key, value in ours.items())
+        self.config.write_text(text)
+
+    def start(self, wait=True):
+        """Returns when the daemon says that it is ready, as it would say it to systemd."""
+        path = self.directory / "notify"
+        path.unlink(missing_ok=True)
+        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self.notify.bind(str(path))
+        path.chmod(0o666)
+        self.process = self.namespace.start(binary(), "run", "-c", self.config, name=self.name,
+                                            environment={**os.environ, "NOTIFY_SOCKET": str(path)})
+        if wait:
+            self.wait_notify("READY=1")
+
+    def wait_notify(self, word):
+        def heard():
+            try:
+                return word in self.notify.recv(4096).decode().splitlines()
+            except BlockingIOError:
+                return False
+
+        self.process.wait_for(heard, f"{word} to systemd")
+
+    def command(self, *arguments, check=True):
+        """Runs another penstock command on this one's configuration."""
+        return self.namespace.run(binary(), arguments[0], "-c", self.config, *arguments[1:], check=check)
+
+    def status(self):
+        return json.loads(self.command("status", "--json").stdout)
+
+    def reload(self, config=None, check=True):
+        """Writes a new configuration, if one is given, and asks for it to be taken."""
+        if config is not None:
+            self.write(config)
+        return self.command("reload", check=check)
+
+    def log(self):
+        return self.process.log()
+
+    def pids(self):
+        """The broker's pid and those below it."""
+        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [self.process.pid, *map(int, children)]
+
+    def stop(self, number=signal.SIGTERM):
+        """Ends it and takes its pins away; a bad exit status is an error."""
+        status = self.process.stop(number)
+        self.notify.close()
+        if self.pin_dir.is_dir() and any(self.pin_dir.iterdir()):
+            self.command("steer", "remove", check=False)
+        if status != 0:
+            raise self.process.error(f"exit status {status}")
+
+    def kill(self):
+        """SIGKILL to all its processes at once."""
+        for pid in self.pids():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.process.wait_end()
+
+
+__all__ = ["LabError", "Penstock", "binary"]
