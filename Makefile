@@ -37,8 +37,8 @@ OUR_CPPFLAGS = -D_GNU_SOURCE -DPENSTOCK_VERSION='"$(VERSION)"' -Iuser -Iinclude 
 OUR_CFLAGS   = -std=gnu17 -fno-omit-frame-pointer -fstack-protector-strong -pthread $(WARNINGS)
 OUR_LIBS     = $(PKG_LIBS) -pthread
 
-SANITIZE   := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all
-FUZZ_FLAGS := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all
+SANITIZE   := -O1 -g -DPENSTOCK_DEBUG -fsanitize=address,undefined -fno-sanitize-recover=all
+FUZZ_FLAGS := -O1 -g -DPENSTOCK_DEBUG -fsanitize=address,undefined -fno-sanitize-recover=all
 
 SRCS         := $(sort $(wildcard user/*/*.c))
 BPF_SRCS     := $(sort $(wildcard bpf/*.bpf.c))
@@ -157,7 +157,7 @@ unit: ## unit tests alone; ONLY=PATTERN picks some
 # MORE_SUITES: what CI adds (tools/run-tests --help).
 test: ## all tests, the VM's included (root)
 	$(Q)tools/deps --if-missing build test lint
-	+$(Q)$(AS_ROOT) env $(RUN_TESTS) $(MORE_SUITES) build unit corpus lint bpf net vm
+	+$(Q)$(AS_ROOT) env $(RUN_TESTS) build unit corpus lint bpf net vm $(MORE_SUITES)
 
 vm-test: ## the tests that need another kernel, in QEMU
 	$(Q)tools/deps --if-missing build test
