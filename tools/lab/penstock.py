@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 
@@ -18,7 +19,7 @@ def binary():
 
 
 class Penstock:
-    """Runs `penstock run` in a namespace. `config` is a dict, or YAML text; runtime_dir and pin_dir are added to it."""
+    """Runs `penstock run` in a namespace. `config` is a dict or YAML text; its `process` gets folders of its own."""
 
     def __init__(self, namespace, pin_dir, config, name="penstock", user="nobody", start=True):
         self.namespace = namespace
@@ -38,9 +39,11 @@ class Penstock:
         """Writes the configuration as the next reload() or start() will read it."""
         ours = {"runtime_dir": str(self.runtime_dir), "pin_dir": str(self.pin_dir), "user": self.user}
         if isinstance(config, dict):
-            text = json.dumps({**ours, **config}, indent=2) + "\n"
+            text = json.dumps({**config, "process": {**ours, **config.get("process", {})}}, indent=2) + "\n"
         else:
-            text = config + "".join(f"{key}: {json.dumps(value)}\n" for key, value in ours.items())
+            lines = "".join(f"  {key}: {json.dumps(value)}\n" for key, value in ours.items())
+            text, found = re.subn(r"^process:[ \t]*\n", lambda match: match.group() + lines, config, flags=re.MULTILINE)
+            text += "" if found else "process:\n" + lines
         self.config.write_text(text)
 
     def start(self, wait=True):
