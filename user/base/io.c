@@ -69,6 +69,8 @@ void io_note_events(struct io *io, uint32_t epoll_events)
 		io->writable = true;
 	if (epoll_events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		io->peer_closed = true;
+	if (epoll_events & EPOLLERR)
+		io->failed = true;
 }
 
 ssize_t io_recv(struct io *io, void *data, size_t len_bytes)

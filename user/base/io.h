@@ -50,7 +50,8 @@ struct io {
 	struct watch watch; /* watch.fd is the descriptor */
 	bool readable;
 	bool writable;
-	bool peer_closed; /* EPOLLRDHUP or EPOLLHUP was seen */
+	bool peer_closed; /* EPOLLRDHUP, EPOLLHUP or EPOLLERR was seen */
+	bool failed;	  /* EPOLLERR was seen: reset, most likely */
 	void *impl;	  /* of ops */
 	uint64_t received_bytes; /* payload, as the code above saw it */
 	uint64_t sent_bytes;

@@ -18,7 +18,8 @@
 #include "penstock/reasons.h"
 #include "tls/tls.h"
 
-struct origin;
+struct origin;	     /* as one snapshot sees it: lives as long as its view */
+struct origin_state; /* what outlives a reload: the pool, the balancer */
 struct origin_table; /* a thread's origins */
 
 struct origin_table *origin_table_new(struct loop *loop) MUST_CHECK;
@@ -42,10 +43,12 @@ struct origin *origin_view_get(struct origin_view *view, const struct conf_origi
 struct origin_conn {
 	struct io io; /* connected; TLS ready */
 	struct list node;
-	struct origin *origin;
-	char server_text[ADDR_TEXT_MAX]; /* for logs */
+	struct origin_state *state;
+	const char *server_text; /* address, for logs; lives as long as the connection */
 	bool reused; /* came from the pool: the server may have closed it meanwhile, so a request may be tried again */
-	bool owner_waits; /* internal: a connect is under way */
+	uint32_t keepalive_ms;
+	uint32_t max_idle;
+	uint64_t idle_until_ms; /* while in the pool */
 	void (*on_event)(struct origin_conn *conn); /* io's flags were updated */
 	void *owner;
 };

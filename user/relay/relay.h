@@ -16,8 +16,14 @@
 #include "base/compiler.h"
 #include "base/io.h"
 #include "base/loop.h"
+#include "penstock/reasons.h"
 
-enum relay_engine { RELAY_ENGINE_COPY, RELAY_ENGINE_PIPE, RELAY_ENGINE_MAX };
+enum relay_engine {
+	RELAY_ENGINE_COPY,
+	RELAY_ENGINE_PIPE,
+	RELAY_ENGINE_AUTO, /* only a wish: copy at first, the pipe when a direction turns out to be bulk */
+	RELAY_ENGINE_MAX
+};
 
 const char *relay_engine_word(enum relay_engine engine);
 
@@ -35,8 +41,9 @@ enum relay_progress {
 struct relay_dir {
 	struct io *from;
 	struct io *to;
-	enum relay_engine engine;
-	const char *engine_reason; /* why this engine and not a faster one */
+	enum relay_engine engine; /* copy or pipe */
+	bool may_promote;	  /* from copy to the pipe, once the traffic is bulk */
+	const char *engine_reason; /* why this engine and not a faster one; constant; NULL: it is the fastest */
 	uint64_t limit_bytes;	   /* still to be received from `from` */
 	uint64_t received_bytes;
 	uint64_t delivered_bytes;
@@ -64,6 +71,30 @@ static inline uint64_t relay_dir_held(const struct relay_dir *dir)
 {
 	return dir->received_bytes - dir->delivered_bytes;
 }
+
+/* Two directions between a client and an origin, until both have ended. */
+struct relay {
+	struct relay_dir up;   /* client to origin */
+	struct relay_dir down; /* origin to client */
+	bool up_shut;	       /* the end of the stream was passed on */
+	bool down_shut;
+};
+
+enum relay_verdict {
+	RELAY_RUNS,  /* waits for an event on either io */
+	RELAY_BUSY,  /* call relay_run() again from a task */
+	RELAY_OVER,  /* both directions ended, all bytes delivered */
+	RELAY_BROKE, /* one side failed; where it was a reset, the other side's close will be one */
+};
+
+void relay_init(struct relay *relay, struct io *client, struct io *origin, enum relay_engine wanted);
+void relay_done(struct relay *relay);
+
+/* Moves both directions. `ret_reason` is set for RELAY_OVER and RELAY_BROKE. */
+enum relay_verdict relay_run(struct relay *relay, struct loop *loop, enum close_reason *ret_reason) MUST_CHECK;
+
+/* One direction has ended, the other has not. */
+bool relay_is_half_closed(const struct relay *relay);
 
 /* Frees the calling thread's pool of pipes. */
 void relay_thread_done(void);

@@ -2,6 +2,7 @@
 #include "stats/stats.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -14,7 +15,9 @@ struct stats_block {
 
 static struct stats_block stats_shared_block;
 static _Atomic(struct stats_block *) stats_blocks = &stats_shared_block;
+static _Atomic unsigned int stats_next_number;
 static _Thread_local struct stats_block *stats_own_block;
+static _Thread_local unsigned int stats_own_number = UINT_MAX;
 
 int stats_thread_init(void)
 {
@@ -33,7 +36,13 @@ int stats_thread_init(void)
 	while (!atomic_compare_exchange_weak(&stats_blocks, &block->next, block))
 		;
 	stats_own_block = block;
+	stats_own_number = atomic_fetch_add(&stats_next_number, 1);
 	return 0;
+}
+
+unsigned int stats_thread_number(void)
+{
+	return stats_own_number;
 }
 
 static void stats_bump(_Atomic uint64_t *own, _Atomic uint64_t *shared, int64_t amount)

@@ -46,10 +46,14 @@ enum stat {
 	STAT_MAX
 };
 
-struct stats_block;
-
-/* Gives the calling thread a block; without one, counting goes to a block shared by such threads. 0 or -ENOMEM. */
+/*
+ * Gives the calling thread a block and a number; without them, counting goes to a block that such threads share.
+ * 0 or -ENOMEM.
+ */
 int stats_thread_init(void) MUST_CHECK;
+
+/* From 0, in the order of stats_thread_init(); UINT_MAX for a thread without. */
+unsigned int stats_thread_number(void);
 
 void stats_add(enum stat stat, int64_t amount);
 

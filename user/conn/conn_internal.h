@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Shared inside conn/. */
+#ifndef PENSTOCK_CONN_INTERNAL_H
+#define PENSTOCK_CONN_INTERNAL_H
+
+#include "conn/conn.h"
+#include "exchange/exchange.h"
+#include "origin/origin.h"
+#include "relay/relay.h"
+
+enum conn_state {
+	CONN_NEW,
+	CONN_HELLO,	/* reading ahead for a ClientHello */
+	CONN_CONNECT,	/* splice lane: waiting for the origin */
+	CONN_RELAY,	/* splice lane: bytes flow */
+	CONN_HANDSHAKE, /* terminate lane: TLS with the client */
+	CONN_HTTP,	/* terminate lane: requests are served */
+	CONN_CLOSED,
+	CONN_STATE_MAX
+};
+
+/* Open connections of one listener in this thread; shared by the leases that know a listener of that name. */
+struct conn_quota {
+	struct list node;
+	char *listener_name;
+	unsigned int refs;
+	size_t n_open;
+};
+
+struct conn_lease {
+	struct conn_thread *thread;
+	struct snapshot *snapshot;
+	struct origin_view *origins;
+	struct conn_quota **quotas; /* by listener index */
+	size_t refs;		    /* connections, and the thread while the lease is current */
+};
+
+struct conn_thread {
+	struct loop *loop;
+	struct origin_table *origins;
+	struct conn_lease *lease; /* of new connections; NULL until the first is taken */
+	struct list conns;
+	struct list quotas;
+	size_t n_open;
+	size_t max_open;
+	unsigned int n_threads;
+	bool is_draining;
+	void (*on_drained)(void *argument);
+	void *drained_argument;
+};
+
+struct conn {
+	struct list node; /* in thread->conns */
+	struct conn_lease *lease;
+	const struct conf_listener *listener;
+	const struct conf_route *route; /* splice lane: final; else the first that could serve */
+	enum conn_state state;
+	enum close_reason reason; /* why CONN_CLOSED was entered */
+	bool is_running;	  /* inside conn_run(): a callback asks for another round instead of recursing */
+	bool run_again;
+	bool is_tls;
+	bool origin_failed;
+	bool exchange_ended;
+	struct io io; /* the client's */
+	struct addr peer;
+	char *sni;    /* lower case; NULL where none */
+	char *detail; /* of a failure, for the log */
+	struct timer timer;
+	struct task task;
+	uint64_t accepted_ms;
+	uint64_t active_ms;	   /* when bytes last moved */
+	uint64_t counted_up_bytes; /* of the relay's, what stats and tally know already */
+	uint64_t counted_down_bytes;
+	size_t peeked_bytes;
+	struct origin_request origin_request;
+	struct origin_conn *origin;
+	struct relay relay; /* from CONN_RELAY on */
+	struct exchange *exchange;
+};
+
+/* Drives the state machine as far as it goes now. The connection may be gone afterwards. */
+void conn_run(struct conn *conn);
+
+/* For step functions: notes why, and is the next state. */
+enum conn_state conn_end(struct conn *conn, enum close_reason reason);
+
+/* The only way out: closes both sides, counts, logs, frees. */
+void conn_close(struct conn *conn, enum close_reason reason);
+
+void conn_arm(struct conn *conn, uint64_t delay_ms);
+
+/* A copy for the log; lost where memory is. */
+void conn_set_detail(struct conn *conn, const char *detail);
+
+void conn_lease_unref(struct conn_lease *lease);
+
+struct loop *conn_loop(const struct conn *conn);
+
+/* One step per state: does what can be done now, returns the next state or the same where it has to wait. */
+enum conn_state conn_step_new(struct conn *conn);
+enum conn_state conn_step_hello(struct conn *conn);
+enum conn_state conn_step_connect(struct conn *conn);
+enum conn_state conn_step_relay(struct conn *conn);
+enum conn_state conn_step_handshake(struct conn *conn);
+enum conn_state conn_step_http(struct conn *conn);
+
+/* What the timer of CONN_RELAY means when it fires. */
+void conn_expire_relay(struct conn *conn);
+
+/* Release what the lanes hold. */
+void conn_splice_done(struct conn *conn);
+void conn_terminate_done(struct conn *conn);
+
+void conn_log_closed(const struct conn *conn);
+void conn_log_request(const struct conn *conn, const struct exchange_record *record);
+
+#endif

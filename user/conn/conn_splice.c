@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The splice lane: connect to the origin, then relay bytes until both sides have ended. */
+#include "conn/conn_internal.h"
+
+#include "stats/stats.h"
+
+static void conn_origin_ready(struct origin_request *request, struct origin_conn *origin, enum close_reason reason,
+			      const char *detail)
+{
+	struct conn *conn = container_of(request, struct conn, origin_request);
+
+	if (!origin) {
+		conn->origin_failed = true;
+		conn->reason = reason;
+		conn_set_detail(conn, detail);
+	}
+	conn->origin = origin;
+	conn_run(conn);
+}
+
+static void conn_origin_event(struct origin_conn *origin)
+{
+	conn_run(origin->owner);
+}
+
+static enum relay_engine conn_wanted_engine(const struct conn *conn)
+{
+	switch (conn->route->relay) {
+	case CONF_RELAY_COPY:
+		return RELAY_ENGINE_COPY;
+	case CONF_RELAY_PIPE:
+		return RELAY_ENGINE_PIPE;
+	default:
+		return RELAY_ENGINE_AUTO;
+	}
+}
+
+static struct tally *conn_tally(const struct conn *conn)
+{
+	return snapshot_tally(conn->lease->snapshot, conn->listener, conn->route);
+}
+
+enum conn_state conn_step_connect(struct conn *conn)
+{
+	if (conn->io.failed)
+		return conn_end(conn, CLOSE_CLIENT_RESET);
+	if (!conn->origin_request.on_ready) {
+		conn->origin_request.on_ready = conn_origin_ready;
+		conn->origin_request.fresh = true;
+		origin_acquire(origin_view_get(conn->lease->origins, conn->route->origin), &conn->origin_request);
+	}
+	if (conn->origin_failed)
+		return conn_end(conn, conn->reason);
+	if (!conn->origin)
+		return CONN_CONNECT;
+	conn->origin->owner = conn;
+	conn->origin->on_event = conn_origin_event;
+	relay_init(&conn->relay, &conn->io, &conn->origin->io, conn_wanted_engine(conn));
+	conn->active_ms = loop_now_ms(conn_loop(conn));
+	stats_inc(STAT_SPLICE_CONNECTIONS);
+	tally_add(conn_tally(conn), TALLY_CONNECTIONS, 1);
+	return CONN_RELAY;
+}
+
+/* Keeps the live numbers: the direction that carried more names the relay. */
+static void conn_count_relayed(struct conn *conn)
+{
+	const struct relay_dir *up = &conn->relay.up, *down = &conn->relay.down;
+	const struct relay_dir *busier = up->delivered_bytes > down->delivered_bytes ? up : down;
+	uint64_t up_bytes = up->delivered_bytes - conn->counted_up_bytes;
+	uint64_t down_bytes = down->delivered_bytes - conn->counted_down_bytes;
+	struct tally *tally = conn_tally(conn);
+
+	if (up_bytes == 0 && down_bytes == 0)
+		return;
+	conn->active_ms = loop_now_ms(conn_loop(conn));
+	conn->counted_up_bytes += up_bytes;
+	conn->counted_down_bytes += down_bytes;
+	stats_add(STAT_CLIENT_RECEIVED_BYTES, (int64_t)up_bytes);
+	stats_add(STAT_ORIGIN_SENT_BYTES, (int64_t)up_bytes);
+	stats_add(STAT_ORIGIN_RECEIVED_BYTES, (int64_t)down_bytes);
+	stats_add(STAT_CLIENT_SENT_BYTES, (int64_t)down_bytes);
+	tally_add(tally, TALLY_FROM_CLIENT_BYTES, up_bytes);
+	tally_add(tally, TALLY_TO_CLIENT_BYTES, down_bytes);
+	tally_note(tally, TALLY_RELAY, relay_engine_word(busier->engine));
+	tally_note(tally, TALLY_RELAY_REASON, busier->engine_reason);
+}
+
+enum conn_state conn_step_relay(struct conn *conn)
+{
+	enum close_reason reason = CLOSE_INTERNAL;
+	enum relay_verdict verdict = relay_run(&conn->relay, conn_loop(conn), &reason);
+
+	conn_count_relayed(conn);
+	switch (verdict) {
+	case RELAY_RUNS:
+		return CONN_RELAY;
+	case RELAY_BUSY:
+		loop_schedule(conn_loop(conn), &conn->task);
+		return CONN_RELAY;
+	case RELAY_OVER:
+	case RELAY_BROKE:
+		break;
+	}
+	return conn_end(conn, reason);
+}
+
+/* The timer is lazy: bytes do not move it, so when it fires the time that is left is armed again. */
+void conn_expire_relay(struct conn *conn)
+{
+	const struct conf_listener *listener = conn->listener;
+	bool is_half_closed = relay_is_half_closed(&conn->relay);
+	uint64_t allowed_ms = is_half_closed ? listener->half_closed_timeout_ms : listener->idle_timeout_ms;
+	uint64_t silent_ms = loop_now_ms(conn_loop(conn)) - conn->active_ms;
+
+	if (silent_ms < allowed_ms)
+		conn_arm(conn, MIN(allowed_ms - silent_ms, (uint64_t)listener->half_closed_timeout_ms));
+	else
+		conn_close(conn, is_half_closed ? CLOSE_HALF_CLOSED_TIMEOUT : CLOSE_IDLE_TIMEOUT);
+}
+
+void conn_splice_done(struct conn *conn)
+{
+	if (!conn->route || conn->route->lane != CONF_LANE_SPLICE)
+		return;
+	if (conn->relay.up.from)
+		relay_done(&conn->relay);
+	origin_cancel(&conn->origin_request);
+	if (conn->origin)
+		origin_discard(conn->origin);
+	conn->origin = NULL;
+	if (conn->reason != CLOSE_DONE)
+		tally_add(conn_tally(conn), TALLY_FAILURES, 1);
+}

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Connections to origins: made, kept while idle, closed. Any event on an idle one means that it is no use any more. */
+#include "origin/origin_internal.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "stats/stats.h"
+
+static void origin_conn_event(struct watch *watch, uint32_t events)
+{
+	struct io *io = container_of(watch, struct io, watch);
+	struct origin_conn *conn = container_of(io, struct origin_conn, io);
+
+	io_note_events(io, events);
+	if (conn->on_event)
+		conn->on_event(conn);
+}
+
+static int origin_socket(const struct addr *addr)
+{
+	int fd = socket(addr->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int on = 1;
+
+	if (fd < 0)
+		return -errno;
+	if (addr->sa.sa_family != AF_UNIX)
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	return fd;
+}
+
+struct origin_conn *origin_conn_new(struct origin *origin, size_t server)
+{
+	struct origin_state *state = origin->state;
+	struct origin_conn *conn = calloc(1, sizeof(*conn));
+	int fd;
+
+	if (!conn) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	fd = origin_socket(&state->servers[server].addr);
+	if (fd < 0) {
+		free(conn);
+		errno = -fd;
+		return NULL;
+	}
+	io_init_plain(&conn->io, fd);
+	conn->io.watch.on_event = origin_conn_event;
+	list_init(&conn->node);
+	conn->state = state;
+	conn->server_text = state->servers[server].text;
+	conn->keepalive_ms = origin->conf->keepalive_ms;
+	conn->max_idle = origin->conf->max_idle;
+	origin_state_ref(state);
+	return conn;
+}
+
+void origin_discard(struct origin_conn *conn)
+{
+	struct origin_state *state = conn->state;
+
+	loop_unwatch(state->table->loop, &conn->io.watch);
+	io_close(&conn->io);
+	free(conn);
+	origin_state_unref(state);
+}
+
+static void origin_pool_remove(struct origin_conn *conn)
+{
+	list_del(&conn->node);
+	conn->state->n_idle--;
+	stats_add(STAT_ORIGIN_IDLE, -1);
+}
+
+/* Also a TLS ticket of the server ends the idle time: with user-space TLS it is read and kept, so try. */
+static void origin_idle_event(struct origin_conn *conn)
+{
+	char byte;
+
+	if (!conn->io.readable)
+		return;
+	if (!conn->io.peer_closed && io_recv(&conn->io, &byte, sizeof(byte)) == -EAGAIN)
+		return;
+	origin_pool_remove(conn);
+	origin_discard(conn);
+}
+
+struct origin_conn *origin_pool_take(struct origin_state *state)
+{
+	struct list *node = list_first(&state->idle);
+	struct origin_conn *conn;
+
+	if (!node)
+		return NULL;
+	conn = container_of(node, struct origin_conn, node);
+	origin_pool_remove(conn);
+	conn->on_event = NULL;
+	conn->reused = true;
+	return conn;
+}
+
+void origin_release(struct origin_conn *conn)
+{
+	struct origin_state *state = conn->state;
+
+	/* One reference is this connection's: without others nobody will ever ask for it. */
+	if (conn->io.peer_closed || state->n_idle >= conn->max_idle || state->refs == 1 + state->n_idle) {
+		origin_discard(conn);
+		return;
+	}
+	conn->owner = NULL;
+	conn->on_event = origin_idle_event;
+	conn->idle_until_ms = loop_now_ms(state->table->loop) + conn->keepalive_ms;
+	list_add_head(&conn->node, &state->idle);
+	state->n_idle++;
+	stats_inc(STAT_ORIGIN_IDLE);
+	if (!timer_is_armed(&state->idle_timer))
+		loop_timer_arm(state->table->loop, &state->idle_timer, conn->keepalive_ms);
+}
+
+/* The list is in the order of release, so the oldest is last; one timer serves the whole pool. */
+static void origin_pool_expire(struct timer *timer)
+{
+	struct origin_state *state = container_of(timer, struct origin_state, idle_timer);
+	struct loop *loop = state->table->loop;
+	uint64_t now_ms = loop_now_ms(loop);
+
+	origin_state_ref(state);
+	while (!list_is_empty(&state->idle)) {
+		struct origin_conn *conn = container_of(state->idle.prev, struct origin_conn, node);
+
+		if (conn->idle_until_ms > now_ms) {
+			loop_timer_arm(loop, &state->idle_timer, conn->idle_until_ms - now_ms);
+			break;
+		}
+		origin_pool_remove(conn);
+		origin_discard(conn);
+	}
+	origin_state_unref(state);
+}
+
+void origin_pool_clear(struct origin_state *state)
+{
+	struct list *node;
+
+	origin_state_ref(state);
+	timer_cancel(&state->idle_timer);
+	while ((node = list_first(&state->idle))) {
+		struct origin_conn *conn = container_of(node, struct origin_conn, node);
+
+		origin_pool_remove(conn);
+		origin_discard(conn);
+	}
+	origin_state_unref(state);
+}
+
+void origin_pool_init(struct origin_state *state)
+{
+	list_init(&state->idle);
+	timer_init(&state->idle_timer, origin_pool_expire);
+}

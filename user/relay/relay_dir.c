@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One direction: pump bytes from one io to another by the engine of the moment. A direction leaves the copy engine only
+ * with nothing kept in user space, and a pipe is given back only when it is empty.
+ */
+#include "relay/relay_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bug.h"
+#include "stats/stats.h"
+
+/* What one direction may move before others have their turn. */
+#define RELAY_SHARE_BYTES (1 << 20)
+/* Reading this much in full scratches makes a direction bulk: from here on a pipe is cheaper than copying. */
+#define RELAY_BULK_BYTES (4 * LOOP_SCRATCH_BYTES)
+
+const char *relay_engine_word(enum relay_engine engine)
+{
+	static const char *const words[RELAY_ENGINE_MAX] = {"copy", "pipe", "auto"};
+
+	return words[engine];
+}
+
+void relay_dir_init(struct relay_dir *dir, struct io *from, struct io *to, uint64_t limit_bytes,
+		    enum relay_engine wanted)
+{
+	bool can_splice = io_can_splice(from, to);
+
+	*dir = (struct relay_dir){.from = from, .to = to, .limit_bytes = limit_bytes};
+	dir->engine = can_splice && wanted == RELAY_ENGINE_PIPE ? RELAY_ENGINE_PIPE : RELAY_ENGINE_COPY;
+	dir->may_promote = can_splice && wanted == RELAY_ENGINE_AUTO;
+	if (!can_splice)
+		dir->engine_reason = "TLS in user space: the bytes must be seen";
+	else if (dir->may_promote)
+		dir->engine_reason = "too few bytes to pay for a pipe";
+	else if (wanted == RELAY_ENGINE_COPY)
+		dir->engine_reason = "copy was asked for";
+}
+
+void relay_dir_done(struct relay_dir *dir)
+{
+	relay_pipe_give(dir->pipe, relay_dir_held(dir) == dir->kept_len);
+	dir->pipe = NULL;
+	free(dir->kept);
+	dir->kept = NULL;
+	dir->kept_len = 0;
+}
+
+static enum relay_progress relay_from_failed(struct relay_dir *dir, ssize_t err)
+{
+	dir->error = (int)err;
+	return RELAY_FROM_FAILED;
+}
+
+static enum relay_progress relay_to_failed(struct relay_dir *dir, ssize_t err)
+{
+	dir->error = (int)err;
+	return RELAY_TO_FAILED;
+}
+
+static void relay_note_received(struct relay_dir *dir, size_t n)
+{
+	dir->received_bytes += n;
+	if (dir->limit_bytes != RELAY_NO_LIMIT)
+		dir->limit_bytes -= n;
+}
+
+/* RELAY_LIMIT here means that nothing is kept any more. */
+static enum relay_progress relay_flush_kept(struct relay_dir *dir)
+{
+	while (dir->kept_len) {
+		struct iovec part = {dir->kept + dir->kept_offset, dir->kept_len};
+		ssize_t n;
+
+		if (!dir->to->writable)
+			return RELAY_AGAIN;
+		n = io_send(dir->to, &part, 1, dir->more_after && dir->limit_bytes == 0);
+		if (n == -EAGAIN)
+			return RELAY_AGAIN;
+		if (n < 0)
+			return relay_to_failed(dir, n);
+		dir->delivered_bytes += (size_t)n;
+		dir->kept_offset += (size_t)n;
+		dir->kept_len -= (size_t)n;
+	}
+	free(dir->kept);
+	dir->kept = NULL;
+	dir->kept_offset = 0;
+	return RELAY_LIMIT;
+}
+
+static int relay_keep(struct relay_dir *dir, const char *data, size_t len_bytes)
+{
+	DEBUG_BUG_ON(dir->kept_len);
+	dir->kept = malloc(len_bytes);
+	if (!dir->kept)
+		return -ENOMEM;
+	memcpy(dir->kept, data, len_bytes);
+	dir->kept_offset = 0;
+	dir->kept_len = len_bytes;
+	return 0;
+}
+
+/* Sends what was read; keeps what the receiver did not take. */
+static enum relay_progress relay_copy_deliver(struct relay_dir *dir, const char *data, size_t len_bytes)
+{
+	struct iovec part = {(char *)data, len_bytes};
+	bool more = dir->more_after && dir->limit_bytes == 0;
+	ssize_t n = io_send(dir->to, &part, 1, more);
+
+	if (n == -EAGAIN)
+		n = 0;
+	if (n < 0)
+		return relay_to_failed(dir, n);
+	dir->delivered_bytes += (size_t)n;
+	stats_add(STAT_RELAY_COPIED_BYTES, n);
+	if ((size_t)n == len_bytes)
+		return RELAY_LIMIT;
+	if (relay_keep(dir, data + n, len_bytes - (size_t)n))
+		return relay_to_failed(dir, -ENOMEM);
+	return relay_flush_kept(dir);
+}
+
+static enum relay_progress relay_copy_once(struct relay_dir *dir, struct loop *loop, size_t *share_bytes)
+{
+	char *scratch = loop_scratch(loop);
+	ssize_t n = io_recv(dir->from, scratch, MIN(dir->limit_bytes, (uint64_t)LOOP_SCRATCH_BYTES));
+
+	if (n == -EAGAIN)
+		return RELAY_AGAIN;
+	if (n < 0)
+		return relay_from_failed(dir, n);
+	if (n == 0) {
+		dir->from_ended = true;
+		return RELAY_ENDED;
+	}
+	relay_note_received(dir, (size_t)n);
+	*share_bytes -= MIN(*share_bytes, (size_t)n);
+	return relay_copy_deliver(dir, scratch, (size_t)n);
+}
+
+static enum relay_progress relay_drain_pipe(struct relay_dir *dir)
+{
+	uint64_t held;
+
+	while ((held = relay_dir_held(dir))) {
+		ssize_t n;
+
+		if (!dir->to->writable)
+			return RELAY_AGAIN;
+		n = io_splice_out(dir->to, dir->pipe->read_fd, held, dir->more_after && dir->limit_bytes == 0);
+		if (n == -EAGAIN)
+			return RELAY_AGAIN;
+		if (n < 0)
+			return relay_to_failed(dir, n);
+		dir->delivered_bytes += (size_t)n;
+		stats_add(STAT_RELAY_SPLICED_BYTES, n);
+	}
+	return RELAY_LIMIT;
+}
+
+/* Fills the empty pipe as far as one go allows, then drains it. -EAGAIN on an empty pipe is the descriptor's. */
+static enum relay_progress relay_pipe_once(struct relay_dir *dir, size_t *share_bytes)
+{
+	size_t filled_bytes = 0;
+
+	while (filled_bytes < dir->pipe->size_bytes && dir->limit_bytes) {
+		size_t room_bytes = dir->pipe->size_bytes - filled_bytes;
+		ssize_t n = io_splice_in(dir->from, dir->pipe->write_fd, MIN(dir->limit_bytes, (uint64_t)room_bytes));
+
+		if (n == -EAGAIN && filled_bytes)
+			break;
+		if (n == -EAGAIN) {
+			dir->from->readable = false;
+			return RELAY_AGAIN;
+		}
+		if (n < 0)
+			return relay_from_failed(dir, n);
+		if (n == 0) {
+			dir->from_ended = true;
+			break;
+		}
+		relay_note_received(dir, (size_t)n);
+		filled_bytes += (size_t)n;
+		*share_bytes -= MIN(*share_bytes, (size_t)n);
+		if (filled_bytes >= LOOP_SCRATCH_BYTES)
+			break;
+	}
+	return relay_drain_pipe(dir);
+}
+
+static void relay_maybe_promote(struct relay_dir *dir)
+{
+	if (!dir->may_promote || dir->kept_len || dir->received_bytes < RELAY_BULK_BYTES)
+		return;
+	dir->may_promote = false;
+	dir->engine = RELAY_ENGINE_PIPE;
+	dir->engine_reason = NULL;
+}
+
+/* A pipe to work with, or the copy engine for good where there is none. */
+static enum relay_engine relay_ready_engine(struct relay_dir *dir)
+{
+	relay_maybe_promote(dir);
+	if (dir->engine == RELAY_ENGINE_PIPE && !dir->pipe) {
+		dir->pipe = relay_pipe_take();
+		if (!dir->pipe) {
+			dir->engine = RELAY_ENGINE_COPY;
+			dir->engine_reason = "no pipe to be had (descriptors, or fs.pipe-user-pages-soft)";
+		}
+	}
+	return dir->engine;
+}
+
+static void relay_rest(struct relay_dir *dir)
+{
+	if (dir->pipe && relay_dir_held(dir) == 0) {
+		relay_pipe_give(dir->pipe, true);
+		dir->pipe = NULL;
+	}
+}
+
+static enum relay_progress relay_move(struct relay_dir *dir, struct loop *loop)
+{
+	size_t share_bytes = RELAY_SHARE_BYTES;
+	enum relay_progress progress;
+
+	progress = dir->kept_len ? relay_flush_kept(dir) : dir->pipe ? relay_drain_pipe(dir) : RELAY_LIMIT;
+	while (progress == RELAY_LIMIT) {
+		if (dir->limit_bytes == 0)
+			return RELAY_LIMIT;
+		if (dir->from_ended)
+			return RELAY_ENDED;
+		if (!dir->from->readable || !dir->to->writable)
+			break;
+		if (share_bytes == 0)
+			return RELAY_YIELD;
+		if (relay_ready_engine(dir) == RELAY_ENGINE_PIPE)
+			progress = relay_pipe_once(dir, &share_bytes);
+		else
+			progress = relay_copy_once(dir, loop, &share_bytes);
+	}
+	/* Nobody will read the error out of a sender whose receiver is slow. */
+	if (dir->from->failed && (progress == RELAY_LIMIT || progress == RELAY_AGAIN) && !dir->to->writable)
+		return relay_from_failed(dir, -ECONNRESET);
+	return progress == RELAY_LIMIT ? RELAY_AGAIN : progress;
+}
+
+enum relay_progress relay_dir_pump(struct relay_dir *dir, struct loop *loop)
+{
+	enum relay_progress progress = relay_move(dir, loop);
+
+	relay_rest(dir);
+	return progress;
+}
