@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Shared inside worker/: threads and the listeners that they accept from. */
+#ifndef PENSTOCK_WORKER_INTERNAL_H
+#define PENSTOCK_WORKER_INTERNAL_H
+
+#include <pthread.h>
+#include <semaphore.h>
+
+#include "bundle/bundle.h"
+#include "conn/conn.h"
+#include "snapshot/snapshot.h"
+#include "steer/steer.h"
+#include "worker/worker.h"
+
+/* One listening socket of one thread. */
+struct worker_listener {
+	struct list node;
+	struct watch watch;
+	struct worker_thread *thread;
+	char *bind_text;
+	size_t index;	    /* of the listener in the thread's current snapshot */
+	size_t next_index;  /* in the staged one */
+	bool is_staged;	    /* the staged snapshot has it */
+	bool is_new;	    /* came with the staged bundle */
+	bool is_watched;
+};
+
+struct worker_thread {
+	struct worker *worker;
+	unsigned int number;
+	pthread_t pthread;
+	bool is_started;
+	struct loop *loop;
+	struct conn_thread *conns;
+	struct list listeners;
+	struct conn_lease *staged_lease;
+	struct timer accept_timer; /* armed while accepting is paused */
+	uint64_t accept_logged_ms;
+	bool is_drained;
+	sem_t answered; /* posted when a worker_thread_call() is done */
+};
+
+/* Starts the thread with an empty loop. 0 or -errno. */
+int worker_thread_start(struct worker_thread *thread, struct worker *worker, unsigned int number,
+			unsigned int n_threads, size_t max_connections) MUST_CHECK;
+
+/* Stops and joins it, closes what it holds. Right for one that was never started. */
+void worker_thread_stop(struct worker_thread *thread);
+
+/* Two phases, from the main thread: stage in all threads, then commit in all or abort in all. */
+int worker_thread_stage(struct worker_thread *thread, struct snapshot *snapshot, struct bundle *bundle) MUST_CHECK;
+void worker_thread_commit(struct worker_thread *thread);
+void worker_thread_abort(struct worker_thread *thread);
+
+/* No more accepting; calls worker_thread_drained() in the main thread when nothing is left. */
+void worker_thread_drain(struct worker_thread *thread);
+
+/* Of worker.c. */
+struct loop *worker_loop(struct worker *worker);
+void worker_thread_drained(void *thread);
+
+/* Of worker_status.c. */
+struct worker_facts {
+	const struct snapshot *snapshot;
+	struct steer *steer; /* NULL: nothing is steered */
+	const char *plane;   /* JSON text; NULL */
+	uint64_t uptime_ms;
+	unsigned int n_threads;
+	bool is_draining;
+};
+
+json_t *worker_status_json(const struct worker_facts *facts) MUST_CHECK;
+
+#endif
