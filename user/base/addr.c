@@ -58,7 +58,8 @@ int addr_parse_host(struct str text, struct addr *ret_addr)
 	return 0;
 }
 
-/* Cuts "host:port" and "[host]:port"; a bare IPv6 address has more than one colon and is refused. */
+/* Cuts "host:port" and "[host]:port"; a bare IPv6 address has more than one colon and is refused.
+ */
 static int addr_split(struct str text, struct str *ret_host, struct str *ret_port)
 {
 	const char *end = text.ptr + text.len;

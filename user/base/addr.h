@@ -39,7 +39,8 @@ int addr_parse_host(struct str text, struct addr *ret_addr) MUST_CHECK;
 /* Writes the form that addr_parse() reads, terminated; returns `text`. */
 const char *addr_format(const struct addr *addr, char text[ADDR_TEXT_MAX]);
 
-/* As addr_format() without the port and brackets. An IPv4-mapped IPv6 address is written as IPv4. */
+/* As addr_format() without the port and brackets. An IPv4-mapped IPv6 address is written as IPv4.
+ */
 const char *addr_format_host(const struct addr *addr, char text[ADDR_TEXT_MAX]);
 
 /* 0 for a UNIX address. */

@@ -52,7 +52,8 @@ void *arena_alloc(struct arena *arena, size_t len_bytes)
 	if (len_bytes > SIZE_MAX / 2)
 		return NULL;
 	len_bytes = (len_bytes + mask) & ~mask;
-	if (arena->limit_bytes && len_bytes > arena->limit_bytes - MIN(arena->limit_bytes, arena->used_bytes))
+	if (arena->limit_bytes &&
+	    len_bytes > arena->limit_bytes - MIN(arena->limit_bytes, arena->used_bytes))
 		return NULL;
 	if (!block || block->size_bytes - block->used_bytes < len_bytes)
 		block = arena_grow(arena, len_bytes);

@@ -15,8 +15,8 @@ struct arena_block;
 
 struct arena {
 	struct arena_block *blocks; /* newest first */
-	size_t used_bytes;	    /* sum of what was asked for */
-	size_t limit_bytes;	    /* 0: none; an allocation past it fails */
+	size_t used_bytes; /* sum of what was asked for */
+	size_t limit_bytes; /* 0: none; an allocation past it fails */
 };
 
 void arena_init(struct arena *arena, size_t limit_bytes);
@@ -30,7 +30,7 @@ void *arena_alloc(struct arena *arena, size_t len_bytes) MUST_CHECK;
 /* A terminated copy; NULL where memory or the limit is out. */
 char *arena_strdup(struct arena *arena, struct str text) MUST_CHECK;
 
-#define arena_new(arena, type)	      ((type *)arena_alloc(arena, sizeof(type)))
+#define arena_new(arena, type) ((type *)arena_alloc(arena, sizeof(type)))
 #define arena_array(arena, type, n) ((type *)arena_alloc(arena, sizeof(type) * (n)))
 
 #endif

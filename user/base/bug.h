@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Checks of what must hold whatever the input. BUG_ON() is always on and stops the process: use it where going
- * on would corrupt a stream or memory. DEBUG_BUG_ON() is compiled only with PENSTOCK_DEBUG (tests, sanitizers).
- * Neither is ever used for bad input or failed system calls.
+ * Checks of what must hold whatever the input. BUG_ON() is always on and stops the process: use it
+ * where going on would corrupt a stream or memory. DEBUG_BUG_ON() is compiled only with
+ * PENSTOCK_DEBUG (tests, sanitizers). Neither is ever used for bad input or failed system calls.
  */
 #ifndef PENSTOCK_BASE_BUG_H
 #define PENSTOCK_BASE_BUG_H

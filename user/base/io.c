@@ -16,7 +16,8 @@ static ssize_t io_plain_recv(struct io *io, void *data, size_t len_bytes)
 static ssize_t io_plain_send(struct io *io, const struct iovec *parts, int n_parts, bool more)
 {
 	struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)n_parts};
-	ssize_t n = sendmsg(io->watch.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+	ssize_t n =
+	    sendmsg(io->watch.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL | (more ? MSG_MORE : 0));
 
 	return n < 0 ? -errno : n;
 }
@@ -28,7 +29,8 @@ static int io_plain_shutdown_send(struct io *io)
 
 static ssize_t io_plain_splice_in(struct io *io, int pipe_write_fd, size_t len_bytes)
 {
-	ssize_t n = splice(io->watch.fd, NULL, pipe_write_fd, NULL, len_bytes, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+	ssize_t n = splice(io->watch.fd, NULL, pipe_write_fd, NULL, len_bytes,
+			   SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
 
 	return n < 0 ? -errno : n;
 }
@@ -47,13 +49,13 @@ static void io_plain_close(struct io *io)
 }
 
 static const struct io_ops io_plain_ops = {
-	.name = "plain",
-	.recv = io_plain_recv,
-	.send = io_plain_send,
-	.shutdown_send = io_plain_shutdown_send,
-	.splice_in = io_plain_splice_in,
-	.splice_out = io_plain_splice_out,
-	.close = io_plain_close,
+    .name = "plain",
+    .recv = io_plain_recv,
+    .send = io_plain_send,
+    .shutdown_send = io_plain_shutdown_send,
+    .splice_in = io_plain_splice_in,
+    .splice_out = io_plain_splice_out,
+    .close = io_plain_close,
 };
 
 void io_init_plain(struct io *io, int fd)
@@ -79,7 +81,8 @@ ssize_t io_recv(struct io *io, void *data, size_t len_bytes)
 
 	if (n > 0)
 		io->received_bytes += (uint64_t)n;
-	if (n == -EAGAIN || (n > 0 && (size_t)n < len_bytes && !io->peer_closed && io->ops == &io_plain_ops))
+	if (n == -EAGAIN ||
+	    (n > 0 && (size_t)n < len_bytes && !io->peer_closed && io->ops == &io_plain_ops))
 		io->readable = false;
 	return n;
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One end of a byte stream. The code above reads and writes it without knowing whether the bytes are plain, encrypted
- * by OpenSSL, or encrypted by the kernel. Nonblocking; edge-triggered: `readable` and `writable` say what the last
- * calls and events told, and the owner asks again only while they are set.
+ * One end of a byte stream. The code above reads and writes it without knowing whether the bytes
+ * are plain, encrypted by OpenSSL, or encrypted by the kernel. Nonblocking; edge-triggered:
+ * `readable` and `writable` say what the last calls and events told, and the owner asks again only
+ * while they are set.
  *
- * What a short read means: the descriptor is drained, so io_recv() clears `readable`, unless the peer has closed
+ * What a short read means: the descriptor is drained, so io_recv() clears `readable`, unless the
+ * peer has closed
  * (`peer_closed`), because then the end of the stream is still to be read.
  */
 #ifndef PENSTOCK_BASE_IO_H
@@ -24,20 +26,20 @@ struct io;
 struct io_ops {
 	const char *name; /* "plain", "openssl", "ktls": for people */
 
-	/* > 0: bytes; 0: the peer ended its stream cleanly; -EAGAIN; -ECONNRESET, -EPROTO (TLS broken or
-	 * truncated), or another -errno: the stream is unusable. */
+	/* > 0: bytes; 0: the peer ended its stream cleanly; -EAGAIN; -ECONNRESET, -EPROTO (TLS
+	 * broken or truncated), or another -errno: the stream is unusable. */
 	ssize_t (*recv)(struct io *io, void *data, size_t len_bytes);
 
-	/* > 0: bytes taken (may be fewer than given); -EAGAIN; -errno. `more`: further bytes follow at once, so
-	 * that a segment or record need not end here. */
+	/* > 0: bytes taken (may be fewer than given); -EAGAIN; -errno. `more`: further bytes follow
+	 * at once, so that a segment or record need not end here. */
 	ssize_t (*send)(struct io *io, const struct iovec *parts, int n_parts, bool more);
 
-	/* Ends our direction (FIN, after close_notify where there is TLS). 0, -EAGAIN (call again when writable),
-	 * -errno. */
+	/* Ends our direction (FIN, after close_notify where there is TLS). 0, -EAGAIN (call again
+	 * when writable), -errno. */
 	int (*shutdown_send)(struct io *io);
 
-	/* Between the descriptor and a pipe, at most len_bytes, without copying to user space; as recv and send.
-	 * NULL where user space must see the bytes. */
+	/* Between the descriptor and a pipe, at most len_bytes, without copying to user space; as
+	 * recv and send. NULL where user space must see the bytes. */
 	ssize_t (*splice_in)(struct io *io, int pipe_write_fd, size_t len_bytes);
 	ssize_t (*splice_out)(struct io *io, int pipe_read_fd, size_t len_bytes, bool more);
 
@@ -51,11 +53,12 @@ struct io {
 	bool readable;
 	bool writable;
 	bool peer_closed; /* EPOLLRDHUP, EPOLLHUP or EPOLLERR was seen */
-	bool failed;	  /* EPOLLERR was seen: reset, most likely */
-	void *impl;	  /* of ops */
+	bool failed; /* EPOLLERR was seen: reset, most likely */
+	void *impl; /* of ops */
 	uint64_t received_bytes; /* payload, as the code above saw it */
 	uint64_t sent_bytes;
-	const char *why_not_kernel; /* what keeps TLS from the kernel; NULL where it is there or there is no TLS */
+	const char *why_not_kernel; /* what keeps TLS from the kernel; NULL where it is there or
+				       there is no TLS */
 };
 
 /* A plain stream on a connected, nonblocking `fd`, which it owns from now on. */
@@ -71,7 +74,8 @@ ssize_t io_splice_in(struct io *io, int pipe_write_fd, size_t len_bytes) MUST_CH
 ssize_t io_splice_out(struct io *io, int pipe_read_fd, size_t len_bytes, bool more) MUST_CHECK;
 int io_shutdown_send(struct io *io) MUST_CHECK;
 
-/* Both directions of splice_in/splice_out exist for this pair, so that a pipe can carry `from` to `to`. */
+/* Both directions of splice_in/splice_out exist for this pair, so that a pipe can carry `from` to
+ * `to`. */
 bool io_can_splice(const struct io *from, const struct io *to);
 
 /* The reset that the peer shall see: the next io_close() sends RST instead of FIN. */

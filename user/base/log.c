@@ -45,7 +45,8 @@ static PRINTF_LIKE(2, 3) void line_add(struct line *line, const char *format, ..
 		line->len += (size_t)n < room ? (size_t)n : room - 1;
 }
 
-/* The escapes of RFC 8259; bytes that are not ASCII are kept where they can be UTF-8, and cut nowhere else. */
+/* The escapes of RFC 8259; bytes that are not ASCII are kept where they can be UTF-8, and cut
+ * nowhere else. */
 static void line_add_quoted(struct line *line, struct str text)
 {
 	line_add(line, "\"");
@@ -98,8 +99,8 @@ static void log_format_json(struct line *line, enum log_level level, const char 
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &utc);
 	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &utc);
-	line_add(line, "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"message\":", stamp, now.tv_nsec / 1000000,
-		 log_level_names[level]);
+	line_add(line, "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"message\":", stamp,
+		 now.tv_nsec / 1000000, log_level_names[level]);
 	line_add_quoted(line, str_from(message));
 	for (size_t i = 0; i < n_fields; i++) {
 		line_add(line, ",\"%s\":", fields[i].name);
@@ -111,7 +112,8 @@ static void log_format_json(struct line *line, enum log_level level, const char 
 	line_add(line, "}");
 }
 
-void log_write(enum log_level level, const char *message, const struct log_field *fields, size_t n_fields)
+void log_write(enum log_level level, const char *message, const struct log_field *fields,
+	       size_t n_fields)
 {
 	struct line line;
 	ssize_t written;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One thread's event loop: epoll, edge-triggered, each descriptor registered once for its whole life, many events a
- * wait, a timing wheel, and a mailbox that other threads may post to. Everything else is for the owning thread only.
+ * One thread's event loop: epoll, edge-triggered, each descriptor registered once for its whole
+ * life, many events a wait, a timing wheel, and a mailbox that other threads may post to.
+ * Everything else is for the owning thread only.
  */
 #ifndef PENSTOCK_BASE_LOOP_H
 #define PENSTOCK_BASE_LOOP_H
@@ -35,7 +36,8 @@ void loop_free(struct loop *loop);
 /* `events` without EPOLLET, which is added. The watch stays the caller's. 0 or -errno. */
 int loop_watch(struct loop *loop, struct watch *watch, uint32_t events) MUST_CHECK;
 
-/* As loop_watch(), level-triggered: for listeners, which must not be drained before others are served. */
+/* As loop_watch(), level-triggered: for listeners, which must not be drained before others are
+ * served. */
 int loop_watch_level(struct loop *loop, struct watch *watch, uint32_t events) MUST_CHECK;
 
 /* Before the descriptor is closed. Events of it that were fetched already are dropped. */
@@ -44,7 +46,8 @@ void loop_unwatch(struct loop *loop, struct watch *watch);
 /* Runs until loop_stop(). 0 or -errno. */
 int loop_run(struct loop *loop) MUST_CHECK;
 
-/* Fetches and serves one batch; waits at most `max_wait_ms` (-1: until something happens). 0 or -errno. */
+/* Fetches and serves one batch; waits at most `max_wait_ms` (-1: until something happens). 0 or
+ * -errno. */
 int loop_run_once(struct loop *loop, int max_wait_ms) MUST_CHECK;
 
 void loop_stop(struct loop *loop);
@@ -56,12 +59,13 @@ uint64_t loop_now_ms(const struct loop *loop);
 void loop_timer_arm(struct loop *loop, struct timer *timer, uint64_t delay_ms);
 
 /*
- * LOOP_SCRATCH_BYTES of the thread's own, offset from the page start against 4 KiB aliasing. Its contents are good
- * until control returns to the loop or to another module that may read into it.
+ * LOOP_SCRATCH_BYTES of the thread's own, offset from the page start against 4 KiB aliasing. Its
+ * contents are good until control returns to the loop or to another module that may read into it.
  */
 char *loop_scratch(struct loop *loop);
 
-/* Work that a callback leaves for the end of the batch, so that one busy stream does not starve the others. */
+/* Work that a callback leaves for the end of the batch, so that one busy stream does not starve the
+ * others. */
 struct task {
 	struct list node; /* list_init() before first use */
 	void (*run)(struct task *task); /* may schedule it again, and may free what holds it */
@@ -75,7 +79,8 @@ void loop_schedule(struct loop *loop, struct task *task);
 /* Also right for a task that is not scheduled. */
 void task_cancel(struct task *task);
 
-/* Runs `function(argument)` in the loop's thread, in the order of posting. From any thread. 0 or -ENOMEM. */
+/* Runs `function(argument)` in the loop's thread, in the order of posting. From any thread. 0 or
+ * -ENOMEM. */
 int loop_post(struct loop *loop, void (*function)(void *argument), void *argument) MUST_CHECK;
 
 #endif

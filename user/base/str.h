@@ -15,9 +15,9 @@ struct str {
 	size_t len;
 };
 
-#define STR(literal)	 ((struct str){(literal), sizeof(literal) - 1})
-#define STR_FMT		 "%.*s"
-#define STR_ARG(s)	 (int)(s).len, (s).ptr
+#define STR(literal) ((struct str){(literal), sizeof(literal) - 1})
+#define STR_FMT "%.*s"
+#define STR_ARG(s) (int)(s).len, (s).ptr
 
 static inline struct str str_from(const char *text)
 {
@@ -47,10 +47,12 @@ static inline bool str_is_equal_nocase(struct str a, struct str b)
 
 static inline bool str_starts_with(struct str s, struct str prefix)
 {
-	return s.len >= prefix.len && (prefix.len == 0 || memcmp(s.ptr, prefix.ptr, prefix.len) == 0);
+	return s.len >= prefix.len &&
+	       (prefix.len == 0 || memcmp(s.ptr, prefix.ptr, prefix.len) == 0);
 }
 
-/* Levenshtein distance of two words, for "did you mean"; words longer than 63 bytes are SIZE_MAX apart. */
+/* Levenshtein distance of two words, for "did you mean"; words longer than 63 bytes are SIZE_MAX
+ * apart. */
 size_t str_distance(struct str a, struct str b);
 
 #endif

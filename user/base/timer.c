@@ -55,7 +55,8 @@ void timer_cancel(struct timer *timer)
 }
 
 /* Takes the whole slot first, so that a callback may arm into the slot that is being emptied. */
-static void timer_wheel_take_slot(struct timer_wheel *wheel, int level, unsigned int slot, struct list *taken)
+static void timer_wheel_take_slot(struct timer_wheel *wheel, int level, unsigned int slot,
+				  struct list *taken)
 {
 	struct list *head = &wheel->slots[level][slot];
 
@@ -67,7 +68,8 @@ static void timer_wheel_take_slot(struct timer_wheel *wheel, int level, unsigned
 	list_del(head);
 }
 
-/* At the turn of a digit the slot one level up holds what is due within the next round: spread it over the lower. */
+/* At the turn of a digit the slot one level up holds what is due within the next round: spread it
+ * over the lower. */
 static void timer_wheel_cascade(struct timer_wheel *wheel)
 {
 	struct list taken, *node;
@@ -85,7 +87,8 @@ static void timer_wheel_cascade(struct timer_wheel *wheel)
 	}
 }
 
-/* The next tick at which something is to be done: a slot of level 0 fires, or one above is spread. */
+/* The next tick at which something is to be done: a slot of level 0 fires, or one above is spread.
+ */
 static uint64_t timer_wheel_next_tick(const struct timer_wheel *wheel)
 {
 	for (int level = 0; level < TIMER_LEVELS; level++) {
@@ -97,7 +100,8 @@ static uint64_t timer_wheel_next_tick(const struct timer_wheel *wheel)
 		if (level > 0)
 			ahead &= ~(UINT64_C(1) << digit);
 		if (ahead)
-			return ((round << TIMER_LEVEL_BITS) + (unsigned int)__builtin_ctzll(ahead)) << shift;
+			return ((round << TIMER_LEVEL_BITS) + (unsigned int)__builtin_ctzll(ahead))
+			       << shift;
 		if (wheel->occupied[level])
 			return (round + 1) << (shift + TIMER_LEVEL_BITS);
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The state machine: the only place that writes a connection's state, and the only place that ends one. What is done in
- * a state stands in conn_hello.c, conn_splice.c and conn_terminate.c.
+ * The state machine: the only place that writes a connection's state, and the only place that ends
+ * one. What is done in a state stands in conn_hello.c, conn_splice.c and conn_terminate.c.
  */
 #include "conn/conn_internal.h"
 
@@ -17,22 +17,22 @@
 #define TO(state) (1u << (CONN_##state))
 
 static const unsigned int conn_allowed[CONN_STATE_MAX] = {
-	[CONN_NEW] = TO(HELLO) | TO(CONNECT) | TO(HANDSHAKE) | TO(HTTP) | TO(CLOSED),
-	[CONN_HELLO] = TO(CONNECT) | TO(HANDSHAKE) | TO(HTTP) | TO(CLOSED),
-	[CONN_CONNECT] = TO(RELAY) | TO(CLOSED),
-	[CONN_RELAY] = TO(CLOSED),
-	[CONN_HANDSHAKE] = TO(HTTP) | TO(CLOSED),
-	[CONN_HTTP] = TO(CLOSED),
-	[CONN_CLOSED] = 0,
+    [CONN_NEW] = TO(HELLO) | TO(CONNECT) | TO(HANDSHAKE) | TO(HTTP) | TO(CLOSED),
+    [CONN_HELLO] = TO(CONNECT) | TO(HANDSHAKE) | TO(HTTP) | TO(CLOSED),
+    [CONN_CONNECT] = TO(RELAY) | TO(CLOSED),
+    [CONN_RELAY] = TO(CLOSED),
+    [CONN_HANDSHAKE] = TO(HTTP) | TO(CLOSED),
+    [CONN_HTTP] = TO(CLOSED),
+    [CONN_CLOSED] = 0,
 };
 
 static enum conn_state (*const conn_steps[CONN_STATE_MAX])(struct conn *conn) = {
-	[CONN_NEW] = conn_step_new,
-	[CONN_HELLO] = conn_step_hello,
-	[CONN_CONNECT] = conn_step_connect,
-	[CONN_RELAY] = conn_step_relay,
-	[CONN_HANDSHAKE] = conn_step_handshake,
-	[CONN_HTTP] = conn_step_http,
+    [CONN_NEW] = conn_step_new,
+    [CONN_HELLO] = conn_step_hello,
+    [CONN_CONNECT] = conn_step_connect,
+    [CONN_RELAY] = conn_step_relay,
+    [CONN_HANDSHAKE] = conn_step_handshake,
+    [CONN_HTTP] = conn_step_http,
 };
 
 struct loop *conn_loop(const struct conn *conn)
@@ -163,11 +163,12 @@ static bool conn_has_room(const struct conn_thread *thread, const struct conf_li
 {
 	size_t share = (listener->max_connections + thread->n_threads - 1) / thread->n_threads;
 
-	return thread->n_open < thread->max_open && thread->lease->quotas[listener->index]->n_open < share;
+	return thread->n_open < thread->max_open &&
+	       thread->lease->quotas[listener->index]->n_open < share;
 }
 
-static struct conn *conn_new(struct conn_thread *thread, const struct conf_listener *listener, int fd,
-			     const struct addr *peer)
+static struct conn *conn_new(struct conn_thread *thread, const struct conf_listener *listener,
+			     int fd, const struct addr *peer)
 {
 	struct conn *conn = calloc(1, sizeof(*conn));
 
@@ -204,7 +205,8 @@ static void conn_join_thread(struct conn *conn)
 
 void conn_accept(struct conn_thread *thread, size_t listener_index, int fd, const struct addr *peer)
 {
-	const struct conf_listener *listener = &thread->lease->snapshot->conf->listeners[listener_index];
+	const struct conf_listener *listener =
+	    &thread->lease->snapshot->conf->listeners[listener_index];
 	bool has_room = conn_has_room(thread, listener);
 	struct conn *conn = has_room ? conn_new(thread, listener, fd, peer) : NULL;
 	int on = 1;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A client connection from accept to close: classify, route, then splice or terminate. See LIFECYCLE.md. Per thread;
- * nothing here is shared. Does not listen: the worker accepts.
+ * A client connection from accept to close: classify, route, then splice or terminate. See
+ * LIFECYCLE.md. Per thread; nothing here is shared. Does not listen: the worker accepts.
  */
 #ifndef PENSTOCK_CONN_CONN_H
 #define PENSTOCK_CONN_CONN_H
@@ -19,14 +19,15 @@
 struct conn_thread;
 
 /* `max_connections` is this thread's share of the process's. NULL: no memory. */
-struct conn_thread *conn_thread_new(struct loop *loop, size_t max_connections, unsigned int n_threads) MUST_CHECK;
+struct conn_thread *conn_thread_new(struct loop *loop, size_t max_connections,
+				    unsigned int n_threads) MUST_CHECK;
 
 /* Closes all that are open. Takes NULL. */
 void conn_thread_free(struct conn_thread *thread);
 
 /*
- * A snapshot as this thread uses it. Built beside the one in use, so that a swap cannot fail half-way. The lease holds
- * one reference on the snapshot for all its connections.
+ * A snapshot as this thread uses it. Built beside the one in use, so that a swap cannot fail
+ * half-way. The lease holds one reference on the snapshot for all its connections.
  */
 struct conn_lease;
 
@@ -38,10 +39,14 @@ void conn_lease_free(struct conn_lease *lease);
 /* New connections use it; connections that are open keep theirs. */
 void conn_thread_take(struct conn_thread *thread, struct conn_lease *lease);
 
-/* Owns `fd` (nonblocking) from now on; over a limit or without memory it is closed at once, and counted. */
-void conn_accept(struct conn_thread *thread, size_t listener_index, int fd, const struct addr *peer);
+/* Owns `fd` (nonblocking) from now on; over a limit or without memory it is closed at once, and
+ * counted. */
+void conn_accept(struct conn_thread *thread, size_t listener_index, int fd,
+		 const struct addr *peer);
 
-/* Calls `on_drained` once when no connection is left, maybe at once. Idle ones are closed, others may finish. */
-void conn_thread_drain(struct conn_thread *thread, void (*on_drained)(void *argument), void *argument);
+/* Calls `on_drained` once when no connection is left, maybe at once. Idle ones are closed, others
+ * may finish. */
+void conn_thread_drain(struct conn_thread *thread, void (*on_drained)(void *argument),
+		       void *argument);
 
 #endif

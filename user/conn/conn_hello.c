@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From accept to a lane. The ClientHello is peeked at and stays in the socket, so that whoever serves the connection
- * finds every byte.
+ * From accept to a lane. The ClientHello is peeked at and stays in the socket, so that whoever
+ * serves the connection finds every byte.
  */
 #include "conn/conn_internal.h"
 
@@ -13,13 +13,16 @@
 #include "classify/classify.h"
 #include "route/route.h"
 
-/* RFC 8446 section 6: a fatal alert, unrecognized_name (RFC 6066 section 3), before any key exists. */
+/* RFC 8446 section 6: a fatal alert, unrecognized_name (RFC 6066 section 3), before any key exists.
+ */
 static const unsigned char conn_alert_unrecognized_name[] = {21, 3, 1, 0, 2, 2, 112};
 
-/* The client is told why; what it sent is read, since closing with unread bytes would reset the alert away. */
+/* The client is told why; what it sent is read, since closing with unread bytes would reset the
+ * alert away. */
 static void conn_refuse_name(struct conn *conn)
 {
-	struct iovec part = {(void *)conn_alert_unrecognized_name, sizeof(conn_alert_unrecognized_name)};
+	struct iovec part = {(void *)conn_alert_unrecognized_name,
+			     sizeof(conn_alert_unrecognized_name)};
 	ssize_t n;
 
 	n = io_send(&conn->io, &part, 1, false);
@@ -31,7 +34,8 @@ static void conn_refuse_name(struct conn *conn)
 /* Where a connection whose first bytes are known goes. */
 static enum conn_state conn_choose_lane(struct conn *conn, const char *sni)
 {
-	struct tls_server_ctx *context = conn->lease->snapshot->server_contexts[conn->listener->index];
+	struct tls_server_ctx *context =
+	    conn->lease->snapshot->server_contexts[conn->listener->index];
 
 	if (*sni) {
 		conn->sni = strdup(sni);

@@ -10,16 +10,17 @@
 
 enum conn_state {
 	CONN_NEW,
-	CONN_HELLO,	/* reading ahead for a ClientHello */
-	CONN_CONNECT,	/* splice lane: waiting for the origin */
-	CONN_RELAY,	/* splice lane: bytes flow */
+	CONN_HELLO, /* reading ahead for a ClientHello */
+	CONN_CONNECT, /* splice lane: waiting for the origin */
+	CONN_RELAY, /* splice lane: bytes flow */
 	CONN_HANDSHAKE, /* terminate lane: TLS with the client */
-	CONN_HTTP,	/* terminate lane: requests are served */
+	CONN_HTTP, /* terminate lane: requests are served */
 	CONN_CLOSED,
 	CONN_STATE_MAX
 };
 
-/* Open connections of one listener in this thread; shared by the leases that know a listener of that name. */
+/* Open connections of one listener in this thread; shared by the leases that know a listener of
+ * that name. */
 struct conn_quota {
 	struct list node;
 	char *listener_name;
@@ -32,7 +33,7 @@ struct conn_lease {
 	struct snapshot *snapshot;
 	struct origin_view *origins;
 	struct conn_quota **quotas; /* by listener index */
-	size_t refs;		    /* connections, and the thread while the lease is current */
+	size_t refs; /* connections, and the thread while the lease is current */
 };
 
 struct conn_thread {
@@ -56,19 +57,20 @@ struct conn {
 	const struct conf_route *route; /* splice lane: final; else the first that could serve */
 	enum conn_state state;
 	enum close_reason reason; /* why CONN_CLOSED was entered */
-	bool is_running;	  /* inside conn_run(): a callback asks for another round instead of recursing */
+	bool is_running; /* inside conn_run(): a callback asks for another round instead of
+			    recursing */
 	bool run_again;
 	bool is_tls;
 	bool origin_failed;
 	bool exchange_ended;
 	struct io io; /* the client's */
 	struct addr peer;
-	char *sni;    /* lower case; NULL where none */
+	char *sni; /* lower case; NULL where none */
 	char *detail; /* of a failure, for the log */
 	struct timer timer;
 	struct task task;
 	uint64_t accepted_ms;
-	uint64_t active_ms;	   /* when bytes last moved */
+	uint64_t active_ms; /* when bytes last moved */
 	uint64_t counted_up_bytes; /* of the relay's, what stats and tally know already */
 	uint64_t counted_down_bytes;
 	size_t peeked_bytes;
@@ -96,7 +98,8 @@ void conn_lease_unref(struct conn_lease *lease);
 
 struct loop *conn_loop(const struct conn *conn);
 
-/* One step per state: does what can be done now, returns the next state or the same where it has to wait. */
+/* One step per state: does what can be done now, returns the next state or the same where it has to
+ * wait. */
 enum conn_state conn_step_new(struct conn *conn);
 enum conn_state conn_step_hello(struct conn *conn);
 enum conn_state conn_step_connect(struct conn *conn);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The access log: one line per spliced connection and per request, and one for each connection that ended badly. */
+/* The access log: one line per spliced connection and per request, and one for each connection that
+ * ended badly. */
 #include "conn/conn_internal.h"
 
 #include "base/log.h"
@@ -25,15 +26,19 @@ static void conn_log_spliced(const struct conn *conn, const char *peer)
 		 LOG_STR("server", conn_text(conn->origin ? conn->origin->server_text : NULL)),
 		 LOG_TEXT("relay_up", relay_engine_word(relay->up.engine)),
 		 LOG_TEXT("relay_down", relay_engine_word(relay->down.engine)),
-		 LOG_INT("bytes_up", relay->up.delivered_bytes), LOG_INT("bytes_down", relay->down.delivered_bytes),
+		 LOG_INT("bytes_up", relay->up.delivered_bytes),
+		 LOG_INT("bytes_down", relay->down.delivered_bytes),
 		 LOG_INT("duration_ms", loop_now_ms(conn_loop(conn)) - conn->accepted_ms),
-		 LOG_TEXT("reason", close_reason_word(conn->reason)), LOG_STR("detail", conn_text(conn->detail)));
+		 LOG_TEXT("reason", close_reason_word(conn->reason)),
+		 LOG_STR("detail", conn_text(conn->detail)));
 }
 
-/* Ends that are everyday life of HTTP connections say nothing that the requests' own lines did not. */
+/* Ends that are everyday life of HTTP connections say nothing that the requests' own lines did not.
+ */
 static bool conn_end_is_ordinary(enum close_reason reason)
 {
-	return reason == CLOSE_DONE || reason == CLOSE_KEEPALIVE_TIMEOUT || reason == CLOSE_SHUTDOWN;
+	return reason == CLOSE_DONE || reason == CLOSE_KEEPALIVE_TIMEOUT ||
+	       reason == CLOSE_SHUTDOWN;
 }
 
 void conn_log_closed(const struct conn *conn)
@@ -52,7 +57,8 @@ void conn_log_closed(const struct conn *conn)
 	log_info("connection", LOG_TEXT("listener", conn->listener->name), LOG_TEXT("client", peer),
 		 LOG_STR("sni", conn_text(conn->sni)),
 		 LOG_INT("duration_ms", loop_now_ms(conn_loop(conn)) - conn->accepted_ms),
-		 LOG_TEXT("reason", close_reason_word(conn->reason)), LOG_STR("detail", conn_text(conn->detail)));
+		 LOG_TEXT("reason", close_reason_word(conn->reason)),
+		 LOG_STR("detail", conn_text(conn->detail)));
 }
 
 void conn_log_request(const struct conn *conn, const struct exchange_record *record)
@@ -64,11 +70,16 @@ void conn_log_request(const struct conn *conn, const struct exchange_record *rec
 		return;
 	addr_format(&conn->peer, peer);
 	log_info("request", LOG_TEXT("listener", conn->listener->name), LOG_TEXT("client", peer),
-		 LOG_STR("method", record->method), LOG_STR("host", record->host), LOG_STR("path", record->path),
-		 LOG_INT("status", record->status), LOG_STR("origin", conn_text(origin)),
-		 LOG_STR("server", conn_text(record->server)), LOG_TEXT("client_tls", conn->io.ops->name),
-		 LOG_STR("origin_tls", conn_text(record->origin_tls)), LOG_STR("relay", conn_text(record->relay)),
-		 LOG_INT("bytes_in", record->request_bytes), LOG_INT("bytes_out", record->response_bytes),
-		 LOG_INT("first_byte_us", record->first_byte_us), LOG_INT("duration_us", record->duration_us),
-		 LOG_TEXT("reason", close_reason_word(record->reason)), LOG_STR("detail", conn_text(record->detail)));
+		 LOG_STR("method", record->method), LOG_STR("host", record->host),
+		 LOG_STR("path", record->path), LOG_INT("status", record->status),
+		 LOG_STR("origin", conn_text(origin)), LOG_STR("server", conn_text(record->server)),
+		 LOG_TEXT("client_tls", conn->io.ops->name),
+		 LOG_STR("origin_tls", conn_text(record->origin_tls)),
+		 LOG_STR("relay", conn_text(record->relay)),
+		 LOG_INT("bytes_in", record->request_bytes),
+		 LOG_INT("bytes_out", record->response_bytes),
+		 LOG_INT("first_byte_us", record->first_byte_us),
+		 LOG_INT("duration_us", record->duration_us),
+		 LOG_TEXT("reason", close_reason_word(record->reason)),
+		 LOG_STR("detail", conn_text(record->detail)));
 }

@@ -4,8 +4,8 @@
 
 #include "stats/stats.h"
 
-static void conn_origin_ready(struct origin_request *request, struct origin_conn *origin, enum close_reason reason,
-			      const char *detail)
+static void conn_origin_ready(struct origin_request *request, struct origin_conn *origin,
+			      enum close_reason reason, const char *detail)
 {
 	struct conn *conn = container_of(request, struct conn, origin_request);
 
@@ -47,7 +47,8 @@ enum conn_state conn_step_connect(struct conn *conn)
 	if (!conn->origin_request.on_ready) {
 		conn->origin_request.on_ready = conn_origin_ready;
 		conn->origin_request.fresh = true;
-		origin_acquire(origin_view_get(conn->lease->origins, conn->route->origin), &conn->origin_request);
+		origin_acquire(origin_view_get(conn->lease->origins, conn->route->origin),
+			       &conn->origin_request);
 	}
 	if (conn->origin_failed)
 		return conn_end(conn, conn->reason);
@@ -105,16 +106,19 @@ enum conn_state conn_step_relay(struct conn *conn)
 	return conn_end(conn, reason);
 }
 
-/* The timer is lazy: bytes do not move it, so when it fires the time that is left is armed again. */
+/* The timer is lazy: bytes do not move it, so when it fires the time that is left is armed again.
+ */
 void conn_expire_relay(struct conn *conn)
 {
 	const struct conf_listener *listener = conn->listener;
 	bool is_half_closed = relay_is_half_closed(&conn->relay);
-	uint64_t allowed_ms = is_half_closed ? listener->half_closed_timeout_ms : listener->idle_timeout_ms;
+	uint64_t allowed_ms =
+	    is_half_closed ? listener->half_closed_timeout_ms : listener->idle_timeout_ms;
 	uint64_t silent_ms = loop_now_ms(conn_loop(conn)) - conn->active_ms;
 
 	if (silent_ms < allowed_ms)
-		conn_arm(conn, MIN(allowed_ms - silent_ms, (uint64_t)listener->half_closed_timeout_ms));
+		conn_arm(conn,
+			 MIN(allowed_ms - silent_ms, (uint64_t)listener->half_closed_timeout_ms));
 	else
 		conn_close(conn, is_half_closed ? CLOSE_HALF_CLOSED_TIMEOUT : CLOSE_IDLE_TIMEOUT);
 }

@@ -78,16 +78,16 @@ static void conn_exchange_ended(void *owner, enum close_reason reason)
 static int conn_start_exchange(struct conn *conn)
 {
 	struct exchange_client client = {
-		.io = &conn->io,
-		.loop = conn_loop(conn),
-		.listener = conn->listener,
-		.origins = conn->lease->origins,
-		.peer = conn->peer,
-		.sni = conn->sni ? str_from(conn->sni) : STR(""),
-		.is_tls = conn->is_tls,
-		.owner = conn,
-		.on_request = conn_request_done,
-		.on_end = conn_exchange_ended,
+	    .io = &conn->io,
+	    .loop = conn_loop(conn),
+	    .listener = conn->listener,
+	    .origins = conn->lease->origins,
+	    .peer = conn->peer,
+	    .sni = conn->sni ? str_from(conn->sni) : STR(""),
+	    .is_tls = conn->is_tls,
+	    .owner = conn,
+	    .on_request = conn_request_done,
+	    .on_end = conn_exchange_ended,
 	};
 
 	conn->exchange = exchange_new(&client);

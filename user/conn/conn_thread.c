@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a thread holds for its connections: the lease on the snapshot in force, quotas, the end by draining. */
+/* What a thread holds for its connections: the lease on the snapshot in force, quotas, the end by
+ * draining. */
 #include "conn/conn_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-struct conn_thread *conn_thread_new(struct loop *loop, size_t max_connections, unsigned int n_threads)
+struct conn_thread *conn_thread_new(struct loop *loop, size_t max_connections,
+				    unsigned int n_threads)
 {
 	struct conn_thread *thread = calloc(1, sizeof(*thread));
 
@@ -53,7 +55,7 @@ static struct conn_quota *conn_quota_get(struct conn_thread *thread, const char 
 {
 	struct conn_quota *quota;
 
-	list_for_each(node, &thread->quotas) {
+	list_for_each (node, &thread->quotas) {
 		quota = container_of(node, struct conn_quota, node);
 		if (strcmp(quota->listener_name, listener_name) == 0) {
 			quota->refs++;
@@ -77,7 +79,8 @@ static int conn_lease_fill(struct conn_lease *lease)
 {
 	const struct conf *conf = lease->snapshot->conf;
 
-	lease->origins = origin_view_new(lease->thread->origins, conf, lease->snapshot->client_contexts);
+	lease->origins =
+	    origin_view_new(lease->thread->origins, conf, lease->snapshot->client_contexts);
 	lease->quotas = calloc(conf->n_listeners, sizeof(struct conn_quota *));
 	if (!lease->origins || !lease->quotas)
 		return -1;
@@ -132,10 +135,11 @@ void conn_thread_take(struct conn_thread *thread, struct conn_lease *lease)
 		conn_lease_unref(old);
 }
 
-void conn_thread_drain(struct conn_thread *thread, void (*on_drained)(void *argument), void *argument)
+void conn_thread_drain(struct conn_thread *thread, void (*on_drained)(void *argument),
+		       void *argument)
 {
 	thread->is_draining = true;
-	list_for_each_safe(node, &thread->conns) {
+	list_for_each_safe (node, &thread->conns) {
 		struct conn *conn = container_of(node, struct conn, node);
 
 		if (conn->exchange)

@@ -20,7 +20,7 @@ void origin_table_free(struct origin_table *table)
 {
 	if (!table)
 		return;
-	list_for_each_safe(node, &table->states)
+	list_for_each_safe (node, &table->states)
 		origin_pool_clear(container_of(node, struct origin_state, node));
 	free(table);
 }
@@ -44,7 +44,8 @@ void origin_state_unref(struct origin_state *state)
 		origin_state_free(state);
 }
 
-static struct origin_state *origin_state_new(struct origin_table *table, const struct conf_origin *conf)
+static struct origin_state *origin_state_new(struct origin_table *table,
+					     const struct conf_origin *conf)
 {
 	struct origin_state *state = calloc(1, sizeof(*state));
 
@@ -72,11 +73,12 @@ static struct origin_state *origin_state_new(struct origin_table *table, const s
 }
 
 /* Takes a reference for the caller. */
-static struct origin_state *origin_state_get(struct origin_table *table, const struct conf_origin *conf)
+static struct origin_state *origin_state_get(struct origin_table *table,
+					     const struct conf_origin *conf)
 {
 	struct origin_state *state;
 
-	list_for_each(node, &table->states) {
+	list_for_each (node, &table->states) {
 		state = container_of(node, struct origin_state, node);
 		if (strcmp(state->identity, conf->identity) == 0) {
 			origin_state_ref(state);
@@ -92,7 +94,8 @@ static struct origin_state *origin_state_get(struct origin_table *table, const s
 struct origin_view *origin_view_new(struct origin_table *table, const struct conf *conf,
 				    struct tls_client_ctx *const *contexts)
 {
-	struct origin_view *view = calloc(1, sizeof(*view) + conf->n_origins * sizeof(view->origins[0]));
+	struct origin_view *view =
+	    calloc(1, sizeof(*view) + conf->n_origins * sizeof(view->origins[0]));
 
 	if (!view)
 		return NULL;
@@ -143,7 +146,8 @@ size_t origin_balance(struct origin_state *state, size_t except)
 			continue;
 		server->current_weight += server->weight;
 		total += server->weight;
-		if (best == SIZE_MAX || server->current_weight > state->servers[best].current_weight)
+		if (best == SIZE_MAX ||
+		    server->current_weight > state->servers[best].current_weight)
 			best = i;
 	}
 	state->servers[best].current_weight -= total;

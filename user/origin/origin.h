@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Connections to origins: which server, connect, TLS, and the pool of those kept alive. Per thread, so without locks.
- * An origin is keyed by its identity and outlives reloads; a view ties the origins of one snapshot to a thread.
+ * Connections to origins: which server, connect, TLS, and the pool of those kept alive. Per thread,
+ * so without locks. An origin is keyed by its identity and outlives reloads; a view ties the
+ * origins of one snapshot to a thread.
  */
 #ifndef PENSTOCK_ORIGIN_ORIGIN_H
 #define PENSTOCK_ORIGIN_ORIGIN_H
@@ -18,7 +19,7 @@
 #include "penstock/reasons.h"
 #include "tls/tls.h"
 
-struct origin;	     /* as one snapshot sees it: lives as long as its view */
+struct origin; /* as one snapshot sees it: lives as long as its view */
 struct origin_state; /* what outlives a reload: the pool, the balancer */
 struct origin_table; /* a thread's origins */
 
@@ -28,8 +29,8 @@ struct origin_table *origin_table_new(struct loop *loop) MUST_CHECK;
 void origin_table_free(struct origin_table *table);
 
 /*
- * The thread's origins of one snapshot. `contexts[i]` belongs to conf->origins[i] (NULL: no TLS). The view holds no
- * reference on either: free it before them.
+ * The thread's origins of one snapshot. `contexts[i]` belongs to conf->origins[i] (NULL: no TLS).
+ * The view holds no reference on either: free it before them.
  */
 struct origin_view;
 
@@ -39,13 +40,15 @@ void origin_view_free(struct origin_view *view);
 
 struct origin *origin_view_get(struct origin_view *view, const struct conf_origin *conf);
 
-/* A connection that was taken. The taker sets on_event at once and closes or releases it in the end. */
+/* A connection that was taken. The taker sets on_event at once and closes or releases it in the
+ * end. */
 struct origin_conn {
 	struct io io; /* connected; TLS ready */
 	struct list node;
 	struct origin_state *state;
 	const char *server_text; /* address, for logs; lives as long as the connection */
-	bool reused; /* came from the pool: the server may have closed it meanwhile, so a request may be tried again */
+	bool reused; /* came from the pool: the server may have closed it meanwhile, so a request
+			may be tried again */
 	uint32_t keepalive_ms;
 	uint32_t max_idle;
 	uint64_t idle_until_ms; /* while in the pool */
@@ -56,13 +59,15 @@ struct origin_conn {
 /* A wish for a connection; embedded in what waits. */
 struct origin_request {
 	bool fresh; /* never from the pool */
-	/* Exactly once, maybe before origin_acquire() returns. `conn` NULL: `reason` says why, `detail` for the log. */
-	void (*on_ready)(struct origin_request *request, struct origin_conn *conn, enum close_reason reason,
-			 const char *detail);
+	/* Exactly once, maybe before origin_acquire() returns. `conn` NULL: `reason` says why,
+	 * `detail` for the log. */
+	void (*on_ready)(struct origin_request *request, struct origin_conn *conn,
+			 enum close_reason reason, const char *detail);
 	struct origin_attempt *attempt; /* internal */
 };
 
-/* Takes an idle connection or opens one; a server that refuses or hangs is followed by the next of the origin. */
+/* Takes an idle connection or opens one; a server that refuses or hangs is followed by the next of
+ * the origin. */
 void origin_acquire(struct origin *origin, struct origin_request *request);
 
 /* on_ready will not be called any more. Right also when nothing is under way. */

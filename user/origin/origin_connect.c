@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One wish for a connection, from the pool or by connecting: server after server until one accepts, or all that may be
- * tried have failed. Nothing of a request has been sent meanwhile, so trying again is always safe.
+ * One wish for a connection, from the pool or by connecting: server after server until one accepts,
+ * or all that may be tried have failed. Nothing of a request has been sent meanwhile, so trying
+ * again is always safe.
  */
 #include "origin/origin_internal.h"
 
@@ -64,7 +65,8 @@ static void origin_attempt_succeed(struct origin_attempt *attempt)
 }
 
 /* Notes why this server would not do, and goes on to the next. */
-static void origin_attempt_next(struct origin_attempt *attempt, enum close_reason reason, const char *why)
+static void origin_attempt_next(struct origin_attempt *attempt, enum close_reason reason,
+				const char *why)
 {
 	attempt->reason = reason;
 	snprintf(attempt->detail, sizeof(attempt->detail), "%s: %s",
@@ -137,7 +139,8 @@ static void origin_attempt_connected(struct origin_attempt *attempt)
 		origin_attempt_succeed(attempt);
 		return;
 	}
-	if (tls_start_client(&attempt->conn->io, origin->tls, origin->conf->servers[attempt->server].host,
+	if (tls_start_client(&attempt->conn->io, origin->tls,
+			     origin->conf->servers[attempt->server].host,
 			     origin->state->table->loop))
 		origin_attempt_errno(attempt, ENOMEM);
 	else
@@ -169,7 +172,8 @@ static void origin_attempt_expire(struct timer *timer)
 	struct origin_attempt *attempt = container_of(timer, struct origin_attempt, timer);
 
 	origin_attempt_next(attempt, CLOSE_ORIGIN_CONNECT_TIMEOUT,
-			    attempt->is_connected ? "TLS handshake timed out" : "connect timed out");
+			    attempt->is_connected ? "TLS handshake timed out"
+						  : "connect timed out");
 }
 
 /* 0: connected; -EINPROGRESS; another -errno: this try is over. */
@@ -205,7 +209,8 @@ static void origin_attempt_try(struct origin_attempt *attempt)
 		origin_attempt_errno(attempt, -err);
 		return;
 	}
-	loop_timer_arm(attempt->origin->state->table->loop, &attempt->timer, attempt->origin->conf->connect_timeout_ms);
+	loop_timer_arm(attempt->origin->state->table->loop, &attempt->timer,
+		       attempt->origin->conf->connect_timeout_ms);
 	if (!err)
 		origin_attempt_connected(attempt);
 }

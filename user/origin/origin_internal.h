@@ -45,7 +45,8 @@ void origin_state_ref(struct origin_state *state);
 /* The last reference closes the pool and frees. */
 void origin_state_unref(struct origin_state *state);
 
-/* The next server's index by smooth weighted round robin: no other than `except` while there is another. */
+/* The next server's index by smooth weighted round robin: no other than `except` while there is
+ * another. */
 size_t origin_balance(struct origin_state *state, size_t except);
 
 /* An unconnected shell around a new nonblocking socket, watched by the loop. NULL and errno. */

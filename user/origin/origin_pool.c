@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Connections to origins: made, kept while idle, closed. Any event on an idle one means that it is no use any more. */
+/* Connections to origins: made, kept while idle, closed. Any event on an idle one means that it is
+ * no use any more. */
 #include "origin/origin_internal.h"
 
 #include <errno.h>
@@ -75,7 +76,8 @@ static void origin_pool_remove(struct origin_conn *conn)
 	stats_add(STAT_ORIGIN_IDLE, -1);
 }
 
-/* Also a TLS ticket of the server ends the idle time: with user-space TLS it is read and kept, so try. */
+/* Also a TLS ticket of the server ends the idle time: with user-space TLS it is read and kept, so
+ * try. */
 static void origin_idle_event(struct origin_conn *conn)
 {
 	char byte;
@@ -107,7 +109,8 @@ void origin_release(struct origin_conn *conn)
 	struct origin_state *state = conn->state;
 
 	/* One reference is this connection's: without others nobody will ever ask for it. */
-	if (conn->io.peer_closed || state->n_idle >= conn->max_idle || state->refs == 1 + state->n_idle) {
+	if (conn->io.peer_closed || state->n_idle >= conn->max_idle ||
+	    state->refs == 1 + state->n_idle) {
 		origin_discard(conn);
 		return;
 	}

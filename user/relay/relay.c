@@ -45,7 +45,8 @@ static enum relay_progress relay_pass_end(struct relay_dir *dir, bool *shut)
 	return RELAY_ENDED;
 }
 
-static enum relay_progress relay_pump_and_pass_end(struct relay_dir *dir, bool *shut, struct loop *loop)
+static enum relay_progress relay_pump_and_pass_end(struct relay_dir *dir, bool *shut,
+						   struct loop *loop)
 {
 	enum relay_progress progress = *shut ? RELAY_ENDED : relay_dir_pump(dir, loop);
 
@@ -57,9 +58,10 @@ static bool relay_has_failed(enum relay_progress progress)
 	return progress == RELAY_FROM_FAILED || progress == RELAY_TO_FAILED;
 }
 
-/* The io that failed told why; the other end shall see a reset too, since it cannot be told the truth otherwise. */
-static enum relay_verdict relay_break(struct relay *relay, struct relay_dir *dir, enum relay_progress progress,
-				      enum close_reason *ret_reason)
+/* The io that failed told why; the other end shall see a reset too, since it cannot be told the
+ * truth otherwise. */
+static enum relay_verdict relay_break(struct relay *relay, struct relay_dir *dir,
+				      enum relay_progress progress, enum close_reason *ret_reason)
 {
 	struct io *failed = progress == RELAY_FROM_FAILED ? dir->from : dir->to;
 	bool client_failed = failed == relay->up.from;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One direction: pump bytes from one io to another by the engine of the moment. A direction leaves the copy engine only
- * with nothing kept in user space, and a pipe is given back only when it is empty.
+ * One direction: pump bytes from one io to another by the engine of the moment. A direction leaves
+ * the copy engine only with nothing kept in user space, and a pipe is given back only when it is
+ * empty.
  */
 #include "relay/relay_internal.h"
 
@@ -14,7 +15,8 @@
 
 /* What one direction may move before others have their turn. */
 #define RELAY_SHARE_BYTES (1 << 20)
-/* Reading this much in full scratches makes a direction bulk: from here on a pipe is cheaper than copying. */
+/* Reading this much in full scratches makes a direction bulk: from here on a pipe is cheaper than
+ * copying. */
 #define RELAY_BULK_BYTES (4 * LOOP_SCRATCH_BYTES)
 
 const char *relay_engine_word(enum relay_engine engine)
@@ -30,7 +32,8 @@ void relay_dir_init(struct relay_dir *dir, struct io *from, struct io *to, uint6
 	bool can_splice = io_can_splice(from, to);
 
 	*dir = (struct relay_dir){.from = from, .to = to, .limit_bytes = limit_bytes};
-	dir->engine = can_splice && wanted == RELAY_ENGINE_PIPE ? RELAY_ENGINE_PIPE : RELAY_ENGINE_COPY;
+	dir->engine =
+	    can_splice && wanted == RELAY_ENGINE_PIPE ? RELAY_ENGINE_PIPE : RELAY_ENGINE_COPY;
 	dir->may_promote = can_splice && wanted == RELAY_ENGINE_AUTO;
 	if (!can_splice)
 		dir->engine_reason = "TLS in user space: the bytes must be seen";
@@ -105,7 +108,8 @@ static int relay_keep(struct relay_dir *dir, const char *data, size_t len_bytes)
 }
 
 /* Sends what was read; keeps what the receiver did not take. */
-static enum relay_progress relay_copy_deliver(struct relay_dir *dir, const char *data, size_t len_bytes)
+static enum relay_progress relay_copy_deliver(struct relay_dir *dir, const char *data,
+					      size_t len_bytes)
 {
 	struct iovec part = {(char *)data, len_bytes};
 	bool more = dir->more_after && dir->limit_bytes == 0;
@@ -124,10 +128,12 @@ static enum relay_progress relay_copy_deliver(struct relay_dir *dir, const char 
 	return relay_flush_kept(dir);
 }
 
-static enum relay_progress relay_copy_once(struct relay_dir *dir, struct loop *loop, size_t *share_bytes)
+static enum relay_progress relay_copy_once(struct relay_dir *dir, struct loop *loop,
+					   size_t *share_bytes)
 {
 	char *scratch = loop_scratch(loop);
-	ssize_t n = io_recv(dir->from, scratch, MIN(dir->limit_bytes, (uint64_t)LOOP_SCRATCH_BYTES));
+	ssize_t n =
+	    io_recv(dir->from, scratch, MIN(dir->limit_bytes, (uint64_t)LOOP_SCRATCH_BYTES));
 
 	if (n == -EAGAIN)
 		return RELAY_AGAIN;
@@ -151,7 +157,8 @@ static enum relay_progress relay_drain_pipe(struct relay_dir *dir)
 
 		if (!dir->to->writable)
 			return RELAY_AGAIN;
-		n = io_splice_out(dir->to, dir->pipe->read_fd, held, dir->more_after && dir->limit_bytes == 0);
+		n = io_splice_out(dir->to, dir->pipe->read_fd, held,
+				  dir->more_after && dir->limit_bytes == 0);
 		if (n == -EAGAIN)
 			return RELAY_AGAIN;
 		if (n < 0)
@@ -162,14 +169,16 @@ static enum relay_progress relay_drain_pipe(struct relay_dir *dir)
 	return RELAY_LIMIT;
 }
 
-/* Fills the empty pipe as far as one go allows, then drains it. -EAGAIN on an empty pipe is the descriptor's. */
+/* Fills the empty pipe as far as one go allows, then drains it. -EAGAIN on an empty pipe is the
+ * descriptor's. */
 static enum relay_progress relay_pipe_once(struct relay_dir *dir, size_t *share_bytes)
 {
 	size_t filled_bytes = 0;
 
 	while (filled_bytes < dir->pipe->size_bytes && dir->limit_bytes) {
 		size_t room_bytes = dir->pipe->size_bytes - filled_bytes;
-		ssize_t n = io_splice_in(dir->from, dir->pipe->write_fd, MIN(dir->limit_bytes, (uint64_t)room_bytes));
+		ssize_t n = io_splice_in(dir->from, dir->pipe->write_fd,
+					 MIN(dir->limit_bytes, (uint64_t)room_bytes));
 
 		if (n == -EAGAIN && filled_bytes)
 			break;
@@ -209,7 +218,8 @@ static enum relay_engine relay_ready_engine(struct relay_dir *dir)
 		dir->pipe = relay_pipe_take();
 		if (!dir->pipe) {
 			dir->engine = RELAY_ENGINE_COPY;
-			dir->engine_reason = "no pipe to be had (descriptors, or fs.pipe-user-pages-soft)";
+			dir->engine_reason =
+			    "no pipe to be had (descriptors, or fs.pipe-user-pages-soft)";
 		}
 	}
 	return dir->engine;
@@ -228,7 +238,9 @@ static enum relay_progress relay_move(struct relay_dir *dir, struct loop *loop)
 	size_t share_bytes = RELAY_SHARE_BYTES;
 	enum relay_progress progress;
 
-	progress = dir->kept_len ? relay_flush_kept(dir) : dir->pipe ? relay_drain_pipe(dir) : RELAY_LIMIT;
+	progress = dir->kept_len ? relay_flush_kept(dir)
+		   : dir->pipe	 ? relay_drain_pipe(dir)
+				 : RELAY_LIMIT;
 	while (progress == RELAY_LIMIT) {
 		if (dir->limit_bytes == 0)
 			return RELAY_LIMIT;
@@ -244,7 +256,8 @@ static enum relay_progress relay_move(struct relay_dir *dir, struct loop *loop)
 			progress = relay_copy_once(dir, loop, &share_bytes);
 	}
 	/* Nobody will read the error out of a sender whose receiver is slow. */
-	if (dir->from->failed && (progress == RELAY_LIMIT || progress == RELAY_AGAIN) && !dir->to->writable)
+	if (dir->from->failed && (progress == RELAY_LIMIT || progress == RELAY_AGAIN) &&
+	    !dir->to->writable)
 		return relay_from_failed(dir, -ECONNRESET);
 	return progress == RELAY_LIMIT ? RELAY_AGAIN : progress;
 }

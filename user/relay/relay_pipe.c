@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The thread's pool of empty pipes. A pipe costs two descriptors and a system call each, so they are kept; its pages
- * exist only while bytes are in it.
+ * The thread's pool of empty pipes. A pipe costs two descriptors and a system call each, so they
+ * are kept; its pages exist only while bytes are in it.
  */
 #include "relay/relay_internal.h"
 
@@ -10,7 +10,8 @@
 #include <unistd.h>
 
 #define RELAY_POOL_MAX 64
-/* Past fs.pipe-user-pages-soft an unprivileged user gets pipes of two pages: copying is better than those. */
+/* Past fs.pipe-user-pages-soft an unprivileged user gets pipes of two pages: copying is better than
+ * those. */
 #define RELAY_PIPE_WORTH_BYTES 65536
 
 static _Thread_local struct relay_pipe *relay_pool;

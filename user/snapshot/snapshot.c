@@ -12,28 +12,33 @@ struct snapshot_counted {
 
 static const struct conf_mark snapshot_nowhere;
 
-static int snapshot_build_contexts(struct snapshot *snapshot, const struct tls_files *files, struct conf_diag *diag)
+static int snapshot_build_contexts(struct snapshot *snapshot, const struct tls_files *files,
+				   struct conf_diag *diag)
 {
 	struct conf *conf = snapshot->conf;
 	size_t errors = conf_diag_errors(diag);
 
 	for (size_t i = 0; i < conf->n_listeners; i++)
 		if (conf->listeners[i].tls)
-			snapshot->server_contexts[i] = tls_server_ctx_new(conf->listeners[i].tls, files, diag);
+			snapshot->server_contexts[i] =
+			    tls_server_ctx_new(conf->listeners[i].tls, files, diag);
 	for (size_t i = 0; i < conf->n_origins; i++)
 		if (conf->origins[i]->tls)
-			snapshot->client_contexts[i] = tls_client_ctx_new(conf->origins[i]->tls, files, diag);
+			snapshot->client_contexts[i] =
+			    tls_client_ctx_new(conf->origins[i]->tls, files, diag);
 	return conf_diag_errors(diag) > errors ? -1 : 0;
 }
 
 /* The key says all that makes a route that route: where it is, what it matches, where it leads. */
-static struct tally *snapshot_tally_get(const struct conf_listener *listener, const struct conf_route *route)
+static struct tally *snapshot_tally_get(const struct conf_listener *listener,
+					const struct conf_route *route)
 {
 	struct tally *tally;
 	char *key;
 
-	if (asprintf(&key, "%s %d %s %s %s %s", listener->name, (int)route->lane, route->sni ? route->sni : "-",
-		     route->host ? route->host : "-", route->path ? route->path : "-", route->origin->identity) < 0)
+	if (asprintf(&key, "%s %d %s %s %s %s", listener->name, (int)route->lane,
+		     route->sni ? route->sni : "-", route->host ? route->host : "-",
+		     route->path ? route->path : "-", route->origin->identity) < 0)
 		return NULL;
 	tally = tally_get(key);
 	free(key);
@@ -51,7 +56,8 @@ static int snapshot_build_tallies(struct snapshot *snapshot)
 		if (!snapshot->tallies[i])
 			return -1;
 		for (size_t j = 0; j < listener->n_routes; j++) {
-			snapshot->tallies[i][j] = snapshot_tally_get(listener, &listener->routes[j]);
+			snapshot->tallies[i][j] =
+			    snapshot_tally_get(listener, &listener->routes[j]);
 			if (!snapshot->tallies[i][j])
 				return -1;
 		}

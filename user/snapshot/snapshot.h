@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One configuration in force: the parsed text and what was built from it, shared by all threads, immutable,
- * reference-counted. A connection keeps the snapshot that it started with.
+ * One configuration in force: the parsed text and what was built from it, shared by all threads,
+ * immutable, reference-counted. A connection keeps the snapshot that it started with.
  */
 #ifndef PENSTOCK_SNAPSHOT_SNAPSHOT_H
 #define PENSTOCK_SNAPSHOT_SNAPSHOT_H
@@ -22,7 +22,8 @@ struct snapshot {
 };
 
 /*
- * Builds everything or nothing: NULL with errors in `diag`. Takes over the caller's reference on `conf` in both cases.
+ * Builds everything or nothing: NULL with errors in `diag`. Takes over the caller's reference on
+ * `conf` in both cases.
  */
 struct snapshot *snapshot_new(struct conf *conf, uint64_t generation, const struct tls_files *files,
 			      struct conf_diag *diag) MUST_CHECK;

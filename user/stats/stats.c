@@ -48,8 +48,9 @@ unsigned int stats_thread_number(void)
 static void stats_bump(_Atomic uint64_t *own, _Atomic uint64_t *shared, int64_t amount)
 {
 	if (LIKELY(own != NULL))
-		atomic_store_explicit(own, atomic_load_explicit(own, memory_order_relaxed) + (uint64_t)amount,
-				      memory_order_relaxed);
+		atomic_store_explicit(
+		    own, atomic_load_explicit(own, memory_order_relaxed) + (uint64_t)amount,
+		    memory_order_relaxed);
 	else
 		atomic_fetch_add_explicit(shared, (uint64_t)amount, memory_order_relaxed);
 }
@@ -90,7 +91,7 @@ const char *stats_word(enum stat stat)
 {
 	static const char *const words[STAT_MAX] = {
 #define STATS_WORD(name, word, kind, help) [STAT_##name] = #word,
-		STATS(STATS_WORD)
+	    STATS(STATS_WORD)
 #undef STATS_WORD
 	};
 
@@ -101,7 +102,7 @@ const char *stats_help(enum stat stat)
 {
 	static const char *const helps[STAT_MAX] = {
 #define STATS_HELP(name, word, kind, help) [STAT_##name] = (help),
-		STATS(STATS_HELP)
+	    STATS(STATS_HELP)
 #undef STATS_HELP
 	};
 

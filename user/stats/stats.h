@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Counters and gauges. Each thread counts into a block of its own without locks; a reader sums the blocks. Sums are
- * of values read one after another, not at one instant.
+ * Counters and gauges. Each thread counts into a block of its own without locks; a reader sums the
+ * blocks. Sums are of values read one after another, not at one instant.
  */
 #ifndef PENSTOCK_STATS_STATS_H
 #define PENSTOCK_STATS_STATS_H
@@ -20,7 +20,8 @@
 	X(TERMINATE_CONNECTIONS, terminate_connections, counter, "connections served as HTTP") \
 	X(TLS_HANDSHAKES, tls_handshakes, counter, "TLS handshakes completed with clients") \
 	X(TLS_RESUMED, tls_resumed, counter, "of these, resumed sessions") \
-	X(KTLS_HANDOVERS, ktls_handovers, counter, "TLS connections handed over to the kernel, both sides") \
+	X(KTLS_HANDOVERS, ktls_handovers, counter, \
+	  "TLS connections handed over to the kernel, both sides") \
 	X(KTLS_REFUSED, ktls_refused, counter, "TLS connections kept in user space") \
 	X(REQUESTS, requests, counter, "HTTP requests finished") \
 	X(RESPONSES_2XX, responses_2xx, counter, "responses with status 200 to 299") \
@@ -28,27 +29,32 @@
 	X(RESPONSES_4XX, responses_4xx, counter, "responses with status 400 to 499") \
 	X(RESPONSES_5XX, responses_5xx, counter, "responses with status 500 to 599") \
 	X(ORIGIN_CONNECTS, origin_connects, counter, "connections opened to origins") \
-	X(ORIGIN_CONNECT_FAILURES, origin_connect_failures, counter, "connections to origins that failed") \
+	X(ORIGIN_CONNECT_FAILURES, origin_connect_failures, counter, \
+	  "connections to origins that failed") \
 	X(ORIGIN_REUSES, origin_reuses, counter, "requests sent over a kept connection") \
 	X(ORIGIN_IDLE, origin_idle, gauge, "kept origin connections idle now") \
-	X(CLIENT_RECEIVED_BYTES, client_received_bytes, counter, "payload bytes received from clients") \
+	X(CLIENT_RECEIVED_BYTES, client_received_bytes, counter, \
+	  "payload bytes received from clients") \
 	X(CLIENT_SENT_BYTES, client_sent_bytes, counter, "payload bytes sent to clients") \
-	X(ORIGIN_RECEIVED_BYTES, origin_received_bytes, counter, "payload bytes received from origins") \
+	X(ORIGIN_RECEIVED_BYTES, origin_received_bytes, counter, \
+	  "payload bytes received from origins") \
 	X(ORIGIN_SENT_BYTES, origin_sent_bytes, counter, "payload bytes sent to origins") \
-	X(RELAY_COPIED_BYTES, relay_copied_bytes, counter, "bytes relayed through a user-space buffer") \
+	X(RELAY_COPIED_BYTES, relay_copied_bytes, counter, \
+	  "bytes relayed through a user-space buffer") \
 	X(RELAY_SPLICED_BYTES, relay_spliced_bytes, counter, "bytes relayed by splice(2)") \
-	X(RELAY_MISMATCHES, relay_mismatches, counter, "relays whose two sides counted different bytes")
+	X(RELAY_MISMATCHES, relay_mismatches, counter, \
+	  "relays whose two sides counted different bytes")
 
 enum stat {
 #define STATS_ENUM(name, word, kind, help) STAT_##name,
 	STATS(STATS_ENUM)
 #undef STATS_ENUM
-	STAT_MAX
+	    STAT_MAX
 };
 
 /*
- * Gives the calling thread a block and a number; without them, counting goes to a block that such threads share.
- * 0 or -ENOMEM.
+ * Gives the calling thread a block and a number; without them, counting goes to a block that such
+ * threads share. 0 or -ENOMEM.
  */
 int stats_thread_init(void) MUST_CHECK;
 

@@ -19,7 +19,8 @@ struct tally {
 	unsigned int refs; /* under tally_lock */
 	char *key;
 	_Atomic(const char *) words[TALLY_WORD_MAX];
-	struct tally_slot slots[PENSTOCK_MAX_THREADS + 1]; /* the last is shared by threads without a number */
+	struct tally_slot
+	    slots[PENSTOCK_MAX_THREADS + 1]; /* the last is shared by threads without a number */
 };
 
 static pthread_mutex_t tally_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -27,7 +28,7 @@ static struct list tally_all = {&tally_all, &tally_all};
 
 static struct tally *tally_find(const char *key)
 {
-	list_for_each(node, &tally_all) {
+	list_for_each (node, &tally_all) {
 		struct tally *tally = container_of(node, struct tally, node);
 
 		if (strcmp(tally->key, key) == 0)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What one route did: counts per thread without locks, and words that say how it was last carried. A tally is found by
- * a key and lives as long as anybody refers to it, so a reload loses nothing of a route that stays.
+ * What one route did: counts per thread without locks, and words that say how it was last carried.
+ * A tally is found by a key and lives as long as anybody refers to it, so a reload loses nothing of
+ * a route that stays.
  */
 #ifndef PENSTOCK_STATS_TALLY_H
 #define PENSTOCK_STATS_TALLY_H
@@ -32,7 +33,8 @@ enum tally_word {
 
 struct tally;
 
-/* The tally of that key, new where there is none, with a reference for the caller. Any thread. NULL: no memory. */
+/* The tally of that key, new where there is none, with a reference for the caller. Any thread.
+ * NULL: no memory. */
 struct tally *tally_get(const char *key) MUST_CHECK;
 
 /* Takes NULL. */

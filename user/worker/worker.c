@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The main thread: takes bundles whole or not at all, publishes the steer lane, drains. It serves no traffic.
+ * The main thread: takes bundles whole or not at all, publishes the steer lane, drains. It serves
+ * no traffic.
  */
 #include "worker/worker.h"
 
@@ -61,7 +62,8 @@ static struct snapshot *worker_read_snapshot(struct bundle *bundle, struct conf_
 	if (entry)
 		err = bundle_read(entry->fd, PENSTOCK_MAX_CONFIG_BYTES, &text, &len_bytes);
 	if (err) {
-		conf_diag_add(diag, (struct conf_mark){0}, "cannot read the configuration: %s", strerror(-err));
+		conf_diag_add(diag, (struct conf_mark){0}, "cannot read the configuration: %s",
+			      strerror(-err));
 		return NULL;
 	}
 	conf = conf_parse(text, len_bytes, entry->name, diag);
@@ -95,12 +97,14 @@ static size_t worker_max_connections(const struct conf *conf)
 	size_t possible;
 
 	getrlimit(RLIMIT_NOFILE, &limit);
-	possible = limit.rlim_cur > 2 * WORKER_SPARE_DESCRIPTORS ? (limit.rlim_cur - WORKER_SPARE_DESCRIPTORS) / 2
-								: limit.rlim_cur / 4;
+	possible = limit.rlim_cur > 2 * WORKER_SPARE_DESCRIPTORS
+		       ? (limit.rlim_cur - WORKER_SPARE_DESCRIPTORS) / 2
+		       : limit.rlim_cur / 4;
 	return conf->max_connections ? MIN(conf->max_connections, possible) : possible;
 }
 
-static int worker_start_threads(struct worker *worker, const struct conf *conf, unsigned int n_threads)
+static int worker_start_threads(struct worker *worker, const struct conf *conf,
+				unsigned int n_threads)
 {
 	size_t share = worker_max_connections(conf) / n_threads;
 
@@ -109,7 +113,8 @@ static int worker_start_threads(struct worker *worker, const struct conf *conf, 
 		return -ENOMEM;
 	for (; worker->n_threads < n_threads; worker->n_threads++) {
 		struct worker_thread *thread = &worker->threads[worker->n_threads];
-		int err = worker_thread_start(thread, worker, worker->n_threads, n_threads, MAX(share, (size_t)1));
+		int err = worker_thread_start(thread, worker, worker->n_threads, n_threads,
+					      MAX(share, (size_t)1));
 
 		if (err) {
 			worker_thread_stop(thread);
@@ -223,10 +228,11 @@ static void worker_take_bundle(struct worker *worker, struct bundle *bundle)
 			snapshot_unref(snapshot);
 	}
 	if (err)
-		snprintf(reply.text, sizeof(reply.text), "the worker could not apply the configuration: %s",
-			 strerror(-err));
+		snprintf(reply.text, sizeof(reply.text),
+			 "the worker could not apply the configuration: %s", strerror(-err));
 	else
-		snprintf(reply.text, sizeof(reply.text), "%s", diag ? conf_diag_text(diag) : "out of memory");
+		snprintf(reply.text, sizeof(reply.text), "%s",
+			 diag ? conf_diag_text(diag) : "out of memory");
 	conf_diag_free(diag);
 	if (reply.taken && is_first)
 		worker_start_admin(worker, bundle);
@@ -262,7 +268,8 @@ static void worker_drain(struct worker *worker)
 		loop_stop(worker->loop);
 		return;
 	}
-	loop_timer_arm(worker->loop, &worker->drain_timer, worker->snapshot ? worker->snapshot->conf->drain_timeout_ms : 0);
+	loop_timer_arm(worker->loop, &worker->drain_timer,
+		       worker->snapshot ? worker->snapshot->conf->drain_timeout_ms : 0);
 	for (unsigned int i = 0; i < worker->n_threads; i++)
 		worker_thread_drain(&worker->threads[i]);
 }
@@ -276,7 +283,8 @@ static void worker_broker_event(struct watch *watch, uint32_t events UNUSED)
 
 	if (err) {
 		loop_unwatch(worker->loop, watch);
-		log_warn("the broker is gone: serving what is open, then stopping", LOG_TEXT("error", strerror(-err)));
+		log_warn("the broker is gone: serving what is open, then stopping",
+			 LOG_TEXT("error", strerror(-err)));
 		worker_drain(worker);
 		return;
 	}
@@ -289,12 +297,12 @@ static void worker_broker_event(struct watch *watch, uint32_t events UNUSED)
 json_t *worker_status(struct worker *worker)
 {
 	struct worker_facts facts = {
-		.snapshot = worker->snapshot,
-		.steer = worker->steer,
-		.plane = worker->plane_text,
-		.uptime_ms = loop_now_ms(worker->loop) - worker->started_ms,
-		.n_threads = worker->n_threads,
-		.is_draining = worker->is_draining,
+	    .snapshot = worker->snapshot,
+	    .steer = worker->steer,
+	    .plane = worker->plane_text,
+	    .uptime_ms = loop_now_ms(worker->loop) - worker->started_ms,
+	    .n_threads = worker->n_threads,
+	    .is_draining = worker->is_draining,
 	};
 
 	return worker_status_json(&facts);

@@ -14,11 +14,13 @@ struct worker;
 
 /* What main wires in, so that worker and admin need not know each other. */
 struct worker_hooks {
-	/* In the main thread when the first bundle was taken: `admin_fd` is the listening admin socket, to be owned. */
+	/* In the main thread when the first bundle was taken: `admin_fd` is the listening admin
+	 * socket, to be owned. */
 	void (*on_started)(struct worker *worker, struct loop *loop, int admin_fd);
 };
 
-/* Runs until drained or told to stop. `bundle_fd` is the broker's socket. The process's exit status. */
+/* Runs until drained or told to stop. `bundle_fd` is the broker's socket. The process's exit
+ * status. */
 int worker_main(int bundle_fd, const struct worker_hooks *hooks);
 
 /* The document of `penstock status --json`; main thread only; NULL: no memory. */

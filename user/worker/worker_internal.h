@@ -18,10 +18,10 @@ struct worker_listener {
 	struct watch watch;
 	struct worker_thread *thread;
 	char *bind_text;
-	size_t index;	    /* of the listener in the thread's current snapshot */
-	size_t next_index;  /* in the staged one */
-	bool is_staged;	    /* the staged snapshot has it */
-	bool is_new;	    /* came with the staged bundle */
+	size_t index; /* of the listener in the thread's current snapshot */
+	size_t next_index; /* in the staged one */
+	bool is_staged; /* the staged snapshot has it */
+	bool is_new; /* came with the staged bundle */
 	bool is_watched;
 };
 
@@ -48,7 +48,8 @@ int worker_thread_start(struct worker_thread *thread, struct worker *worker, uns
 void worker_thread_stop(struct worker_thread *thread);
 
 /* Two phases, from the main thread: stage in all threads, then commit in all or abort in all. */
-int worker_thread_stage(struct worker_thread *thread, struct snapshot *snapshot, struct bundle *bundle) MUST_CHECK;
+int worker_thread_stage(struct worker_thread *thread, struct snapshot *snapshot,
+			struct bundle *bundle) MUST_CHECK;
 void worker_thread_commit(struct worker_thread *thread);
 void worker_thread_abort(struct worker_thread *thread);
 
@@ -63,7 +64,7 @@ void worker_thread_drained(void *thread);
 struct worker_facts {
 	const struct snapshot *snapshot;
 	struct steer *steer; /* NULL: nothing is steered */
-	const char *plane;   /* JSON text; NULL */
+	const char *plane; /* JSON text; NULL */
 	uint64_t uptime_ms;
 	unsigned int n_threads;
 	bool is_draining;

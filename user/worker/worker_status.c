@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The status document: what is configured, how it is carried, and what keeps it from a faster path. */
+/* The status document: what is configured, how it is carried, and what keeps it from a faster path.
+ */
 #include "worker/worker_internal.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "penstock/version.h"
 #include "route/route.h"
 #include "stats/stats.h"
 
@@ -40,7 +40,8 @@ static const char *status_offload(const struct tally *tally, char *text, size_t 
 
 	if (!client && !origin)
 		return NULL;
-	snprintf(text, size_bytes, "client %s, origin %s", client ? client : "-", origin ? origin : "-");
+	snprintf(text, size_bytes, "client %s, origin %s", client ? client : "-",
+		 origin ? origin : "-");
 	return text;
 }
 
@@ -50,9 +51,9 @@ static const char *status_why(const struct tally *tally, char *text, size_t size
 		enum tally_word word;
 		const char *subject;
 	} reasons[] = {
-		{TALLY_RELAY_REASON, "relay"},
-		{TALLY_CLIENT_TLS_REASON, "client TLS"},
-		{TALLY_ORIGIN_TLS_REASON, "origin TLS"},
+	    {TALLY_RELAY_REASON, "relay"},
+	    {TALLY_CLIENT_TLS_REASON, "client TLS"},
+	    {TALLY_ORIGIN_TLS_REASON, "origin TLS"},
 	};
 	size_t n = 0;
 
@@ -61,8 +62,8 @@ static const char *status_why(const struct tally *tally, char *text, size_t size
 		const char *reason = tally_word(tally, reasons[i].word);
 
 		if (reason && n < size_bytes)
-			n += (size_t)snprintf(text + n, size_bytes - n, "%s%s: %s", n ? "; " : "", reasons[i].subject,
-					      reason);
+			n += (size_t)snprintf(text + n, size_bytes - n, "%s%s: %s", n ? "; " : "",
+					      reasons[i].subject, reason);
 	}
 	return n ? text : NULL;
 }
@@ -74,28 +75,31 @@ static json_t *status_route(const struct snapshot *snapshot, const struct conf_l
 	char match[1024], offload[128], why[512];
 
 	status_describe_match(route, match, sizeof(match));
-	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "lane", conf_lane_word(route->lane),
-			 "match", match, "to", route->origin->name, "relay", status_text(tally_word(tally, TALLY_RELAY)),
-			 "offload", status_text(status_offload(tally, offload, sizeof(offload))), "why_not_faster",
-			 status_text(status_why(tally, why, sizeof(why))), "connections",
-			 (json_int_t)tally_sum(tally, TALLY_CONNECTIONS), "requests",
+	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "lane",
+			 conf_lane_word(route->lane), "match", match, "to", route->origin->name,
+			 "relay", status_text(tally_word(tally, TALLY_RELAY)), "offload",
+			 status_text(status_offload(tally, offload, sizeof(offload))),
+			 "why_not_faster", status_text(status_why(tally, why, sizeof(why))),
+			 "connections", (json_int_t)tally_sum(tally, TALLY_CONNECTIONS), "requests",
 			 (json_int_t)tally_sum(tally, TALLY_REQUESTS), "failures",
 			 (json_int_t)tally_sum(tally, TALLY_FAILURES), "bytes_from_client",
 			 (json_int_t)tally_sum(tally, TALLY_FROM_CLIENT_BYTES), "bytes_to_client",
 			 (json_int_t)tally_sum(tally, TALLY_TO_CLIENT_BYTES));
 }
 
-static json_t *status_listener(const struct snapshot *snapshot, const struct conf_listener *listener)
+static json_t *status_listener(const struct snapshot *snapshot,
+			       const struct conf_listener *listener)
 {
 	json_t *binds = json_array(), *routes = json_array();
 
 	for (size_t i = 0; i < listener->n_binds; i++)
 		json_array_append_new(binds, json_string(listener->bind_texts[i]));
 	for (size_t i = 0; i < listener->n_routes; i++)
-		json_array_append_new(routes, status_route(snapshot, listener, &listener->routes[i]));
+		json_array_append_new(routes,
+				      status_route(snapshot, listener, &listener->routes[i]));
 	return json_pack("{s:s, s:s, s:b, s:o, s:o}", "name", listener->name, "protocol",
-			 listener->transport == CONF_TRANSPORT_UDP ? "udp" : "tcp", "tls", listener->tls != NULL, "binds",
-			 binds, "routes", routes);
+			 listener->transport == CONF_TRANSPORT_UDP ? "udp" : "tcp", "tls",
+			 listener->tls != NULL, "binds", binds, "routes", routes);
 }
 
 static const char *status_origin_tls(const struct conf_origin *origin)
@@ -110,9 +114,11 @@ static json_t *status_origin(const struct conf_origin *origin)
 	json_t *servers = json_array();
 
 	for (size_t i = 0; i < origin->n_servers; i++)
-		json_array_append_new(servers, json_pack("{s:s, s:i}", "address", origin->servers[i].text, "weight",
-							 (int)origin->servers[i].weight));
-	return json_pack("{s:s, s:s, s:o}", "name", origin->name, "tls", status_origin_tls(origin), "servers", servers);
+		json_array_append_new(servers,
+				      json_pack("{s:s, s:i}", "address", origin->servers[i].text,
+						"weight", (int)origin->servers[i].weight));
+	return json_pack("{s:s, s:s, s:o}", "name", origin->name, "tls", status_origin_tls(origin),
+			 "servers", servers);
 }
 
 static json_t *status_counters(void)
@@ -120,7 +126,8 @@ static json_t *status_counters(void)
 	json_t *counters = json_object();
 
 	for (int i = 0; i < STAT_MAX; i++)
-		json_object_set_new(counters, stats_word((enum stat)i), json_integer((json_int_t)stats_sum((enum stat)i)));
+		json_object_set_new(counters, stats_word((enum stat)i),
+				    json_integer((json_int_t)stats_sum((enum stat)i)));
 	return counters;
 }
 
@@ -129,8 +136,9 @@ static json_t *status_closes(void)
 	json_t *closes = json_object();
 
 	for (int i = 0; i < CLOSE_REASON_MAX; i++)
-		json_object_set_new(closes, close_reason_word((enum close_reason)i),
-				    json_integer((json_int_t)stats_sum_close((enum close_reason)i)));
+		json_object_set_new(
+		    closes, close_reason_word((enum close_reason)i),
+		    json_integer((json_int_t)stats_sum_close((enum close_reason)i)));
 	return closes;
 }
 
@@ -140,15 +148,18 @@ json_t *worker_status_json(const struct worker_facts *facts)
 	json_t *listeners = json_array(), *origins = json_array();
 
 	for (size_t i = 0; i < conf->n_listeners; i++)
-		json_array_append_new(listeners, status_listener(facts->snapshot, &conf->listeners[i]));
+		json_array_append_new(listeners,
+				      status_listener(facts->snapshot, &conf->listeners[i]));
 	for (size_t i = 0; i < conf->n_origins; i++)
 		json_array_append_new(origins, status_origin(conf->origins[i]));
-	return json_pack("{s:s, s:i, s:I, s:I, s:i, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "version", PENSTOCK_VERSION,
-			 "pid", (int)getpid(), "generation", (json_int_t)facts->snapshot->generation, "uptime_s",
-			 (json_int_t)(facts->uptime_ms / 1000), "threads", (int)facts->n_threads, "draining",
-			 facts->is_draining, "kernel_tls",
-			 status_text(tls_kernel_missing() ? tls_kernel_missing() : "available"), "listeners", listeners,
-			 "origins", origins, "counters", status_counters(), "closes", status_closes(), "steer",
+	return json_pack("{s:s, s:i, s:I, s:I, s:i, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+			 "version", PENSTOCK_VERSION, "pid", (int)getpid(), "generation",
+			 (json_int_t)facts->snapshot->generation, "uptime_s",
+			 (json_int_t)(facts->uptime_ms / 1000), "threads", (int)facts->n_threads,
+			 "draining", facts->is_draining, "kernel_tls",
+			 status_text(tls_kernel_missing() ? tls_kernel_missing() : "available"),
+			 "listeners", listeners, "origins", origins, "counters", status_counters(),
+			 "closes", status_closes(), "steer",
 			 facts->steer ? steer_status(facts->steer) : json_null(), "plane",
 			 facts->plane ? json_loads(facts->plane, 0, NULL) : json_null());
 }

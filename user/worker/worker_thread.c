@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One thread: its loop, its listening sockets, its connections. The main thread speaks to it only by calls that wait. */
+/* One thread: its loop, its listening sockets, its connections. The main thread speaks to it only
+ * by calls that wait. */
 #include "worker/worker_internal.h"
 
 #include <errno.h>
@@ -9,10 +10,10 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "stats/stats.h"
 #include "relay/relay.h"
+#include "stats/stats.h"
 
-#define WORKER_ACCEPT_BATCH    64
+#define WORKER_ACCEPT_BATCH 64
 #define WORKER_ACCEPT_PAUSE_MS 100
 
 /* A function to run in a thread while the caller waits for it. */
@@ -59,20 +60,22 @@ static void worker_listener_free(struct worker_listener *listener)
 	free(listener);
 }
 
-/* Without descriptors accept(2) fails at once while epoll still reports the socket: rest instead of spinning. */
+/* Without descriptors accept(2) fails at once while epoll still reports the socket: rest instead of
+ * spinning. */
 static void worker_pause_accept(struct worker_thread *thread, int error)
 {
 	uint64_t now_ms = loop_now_ms(thread->loop);
 
-	list_for_each(node, &thread->listeners)
+	list_for_each (node, &thread->listeners)
 		worker_listener_unwatch(container_of(node, struct worker_listener, node));
 	loop_timer_arm(thread->loop, &thread->accept_timer, WORKER_ACCEPT_PAUSE_MS);
 	stats_inc(STAT_ACCEPT_PAUSED);
 	if (thread->accept_logged_ms && now_ms - thread->accept_logged_ms < 1000)
 		return;
 	thread->accept_logged_ms = now_ms;
-	log_warn("accepting paused: raise the descriptor limit (LimitNOFILE=) or lower max_connections",
-		 LOG_TEXT("error", strerror(error)), LOG_INT("thread", thread->number));
+	log_warn(
+	    "accepting paused: raise the descriptor limit (LimitNOFILE=) or lower max_connections",
+	    LOG_TEXT("error", strerror(error)), LOG_INT("thread", thread->number));
 }
 
 /* One connection. 0, -EAGAIN where there is none, -errno where accepting has to pause. */
@@ -124,7 +127,7 @@ static void worker_resume_accept(struct timer *timer)
 {
 	struct worker_thread *thread = container_of(timer, struct worker_thread, accept_timer);
 
-	list_for_each(node, &thread->listeners)
+	list_for_each (node, &thread->listeners)
 		worker_listener_watch(container_of(node, struct worker_listener, node));
 }
 
@@ -137,9 +140,10 @@ static void worker_listener_retire(struct worker_listener *listener)
 	worker_listener_free(listener);
 }
 
-static struct worker_listener *worker_listener_find(struct worker_thread *thread, const char *bind_text)
+static struct worker_listener *worker_listener_find(struct worker_thread *thread,
+						    const char *bind_text)
 {
-	list_for_each(node, &thread->listeners) {
+	list_for_each (node, &thread->listeners) {
 		struct worker_listener *listener = container_of(node, struct worker_listener, node);
 
 		if (strcmp(listener->bind_text, bind_text) == 0)
@@ -149,7 +153,8 @@ static struct worker_listener *worker_listener_find(struct worker_thread *thread
 }
 
 /* Owns `fd`. */
-static struct worker_listener *worker_listener_new(struct worker_thread *thread, const char *bind_text, int fd)
+static struct worker_listener *worker_listener_new(struct worker_thread *thread,
+						   const char *bind_text, int fd)
 {
 	struct worker_listener *listener = calloc(1, sizeof(*listener));
 
@@ -167,7 +172,8 @@ static struct worker_listener *worker_listener_new(struct worker_thread *thread,
 	return listener;
 }
 
-static int worker_stage_bind(struct worker_call *call, const struct conf_listener *conf, const char *bind_text)
+static int worker_stage_bind(struct worker_call *call, const struct conf_listener *conf,
+			     const char *bind_text)
 {
 	struct worker_thread *thread = call->thread;
 	struct worker_listener *listener = worker_listener_find(thread, bind_text);
@@ -216,7 +222,7 @@ static void worker_abort_in_thread(struct worker_call *call)
 
 	conn_lease_free(thread->staged_lease);
 	thread->staged_lease = NULL;
-	list_for_each_safe(node, &thread->listeners) {
+	list_for_each_safe (node, &thread->listeners) {
 		struct worker_listener *listener = container_of(node, struct worker_listener, node);
 
 		listener->is_staged = false;
@@ -238,7 +244,7 @@ static void worker_commit_in_thread(struct worker_call *call)
 {
 	struct worker_thread *thread = call->thread;
 
-	list_for_each_safe(node, &thread->listeners) {
+	list_for_each_safe (node, &thread->listeners) {
 		struct worker_listener *listener = container_of(node, struct worker_listener, node);
 
 		if (!listener->is_staged)
@@ -246,7 +252,7 @@ static void worker_commit_in_thread(struct worker_call *call)
 	}
 	conn_thread_take(thread->conns, thread->staged_lease);
 	thread->staged_lease = NULL;
-	list_for_each(node, &thread->listeners) {
+	list_for_each (node, &thread->listeners) {
 		struct worker_listener *listener = container_of(node, struct worker_listener, node);
 
 		listener->index = listener->next_index;
@@ -256,7 +262,8 @@ static void worker_commit_in_thread(struct worker_call *call)
 	}
 }
 
-int worker_thread_stage(struct worker_thread *thread, struct snapshot *snapshot, struct bundle *bundle)
+int worker_thread_stage(struct worker_thread *thread, struct snapshot *snapshot,
+			struct bundle *bundle)
 {
 	return worker_thread_call(&(struct worker_call){.thread = thread,
 							.function = worker_stage_in_thread,
@@ -265,9 +272,11 @@ int worker_thread_stage(struct worker_thread *thread, struct snapshot *snapshot,
 }
 
 /* Posting can fail for want of memory only; a commit may not, so it waits for some. */
-static void worker_thread_must_call(struct worker_thread *thread, void (*function)(struct worker_call *call))
+static void worker_thread_must_call(struct worker_thread *thread,
+				    void (*function)(struct worker_call *call))
 {
-	while (worker_thread_call(&(struct worker_call){.thread = thread, .function = function}) == -ENOMEM)
+	while (worker_thread_call(&(struct worker_call){.thread = thread, .function = function}) ==
+	       -ENOMEM)
 		usleep(1000);
 }
 
@@ -285,7 +294,8 @@ static void worker_tell_drained(void *argument)
 {
 	struct worker_thread *thread = argument;
 
-	if (!thread->is_drained && !loop_post(worker_loop(thread->worker), worker_thread_drained, thread))
+	if (!thread->is_drained &&
+	    !loop_post(worker_loop(thread->worker), worker_thread_drained, thread))
 		thread->is_drained = true;
 }
 
@@ -317,9 +327,11 @@ static void *worker_thread_run(void *argument)
 	if (!err)
 		err = loop_run(thread->loop);
 	if (err)
-		log_error("thread stopped", LOG_TEXT("error", strerror(-err)), LOG_INT("thread", thread->number));
+		log_error("thread stopped", LOG_TEXT("error", strerror(-err)),
+			  LOG_INT("thread", thread->number));
 	while (!list_is_empty(&thread->listeners))
-		worker_listener_free(container_of(thread->listeners.next, struct worker_listener, node));
+		worker_listener_free(
+		    container_of(thread->listeners.next, struct worker_listener, node));
 	conn_thread_free(thread->conns);
 	thread->conns = NULL;
 	relay_thread_done();
