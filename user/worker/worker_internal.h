@@ -58,7 +58,7 @@ void worker_thread_drain(struct worker_thread *thread);
 
 /* Of worker.c. */
 struct loop *worker_loop(struct worker *worker);
-void worker_thread_drained(void *thread);
+void worker_thread_drained(void *argument);
 
 /* Of worker_status.c. */
 struct worker_facts {
