@@ -69,9 +69,9 @@ static int addr_split(struct str text, struct str *ret_host, struct str *ret_por
 	if (!colon)
 		return -EINVAL;
 	host = (struct str){text.ptr, (size_t)(colon - text.ptr)};
-	if (host.len >= 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']')
+	if (host.len > 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']')
 		host = (struct str){host.ptr + 1, host.len - 2};
-	else if (host.len && memchr(host.ptr, ':', host.len))
+	else if (host.len && (host.ptr[0] == '[' || memchr(host.ptr, ':', host.len)))
 		return -EINVAL;
 	*ret_host = host;
 	*ret_port = (struct str){colon + 1, (size_t)(end - colon - 1)};

@@ -9,6 +9,10 @@
 #include <unistd.h>
 
 #define LOG_LINE_MAX 4096
+/* A value is cut, and a further field left out, while there is still room to end the line properly.
+ */
+#define LOG_VALUE_RESERVE 32
+#define LOG_FIELD_RESERVE 128
 
 struct line {
 	size_t len;
@@ -50,7 +54,7 @@ static PRINTF_LIKE(2, 3) void line_add(struct line *line, const char *format, ..
 static void line_add_quoted(struct line *line, struct str text)
 {
 	line_add(line, "\"");
-	for (size_t i = 0; i < text.len; i++) {
+	for (size_t i = 0; i < text.len && line->len < LOG_LINE_MAX - LOG_VALUE_RESERVE; i++) {
 		unsigned char c = (unsigned char)text.ptr[i];
 
 		if (c == '"' || c == '\\')
@@ -78,7 +82,7 @@ static void log_format_text(struct line *line, enum log_level level, const char 
 			    const struct log_field *fields, size_t n_fields)
 {
 	line_add(line, "%-5s %s", log_level_names[level], message);
-	for (size_t i = 0; i < n_fields; i++) {
+	for (size_t i = 0; i < n_fields && line->len < LOG_LINE_MAX - LOG_FIELD_RESERVE; i++) {
 		line_add(line, " %s=", fields[i].name);
 		if (fields[i].kind == LOG_FIELD_INT)
 			line_add(line, "%" PRId64, fields[i].number);
@@ -102,7 +106,7 @@ static void log_format_json(struct line *line, enum log_level level, const char 
 	line_add(line, "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"message\":", stamp,
 		 now.tv_nsec / 1000000, log_level_names[level]);
 	line_add_quoted(line, str_from(message));
-	for (size_t i = 0; i < n_fields; i++) {
+	for (size_t i = 0; i < n_fields && line->len < LOG_LINE_MAX - LOG_FIELD_RESERVE; i++) {
 		line_add(line, ",\"%s\":", fields[i].name);
 		if (fields[i].kind == LOG_FIELD_INT)
 			line_add(line, "%" PRId64, fields[i].number);

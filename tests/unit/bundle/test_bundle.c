@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Bundles in memory and over a socket pair, with honest and with broken packets; no descriptor may be lost. */
+/* Bundles in memory and over a socket pair, with honest and with broken packets; no descriptor may
+ * be lost. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -226,7 +227,8 @@ static void test_read_bounds(void **state)
 	data = NULL;
 	assert_int_equal(bundle_read(fd, 99999, &data, &len), -EFBIG);
 	assert_null(data);
-	assert_int_equal(bundle_read(bundle_find(bundle, BUNDLE_FILE, "empty", 0), 0, &data, &len), 0);
+	assert_int_equal(bundle_read(bundle_find(bundle, BUNDLE_FILE, "empty", 0), 0, &data, &len),
+			 0);
 	assert_int_equal(len, 0);
 	assert_string_equal(data, "");
 	free(data);
@@ -253,7 +255,8 @@ static void test_round_trip(void **state)
 	assert_int_equal(message, BUNDLE_MESSAGE_BUNDLE);
 	assert_int_equal(got->generation, 7);
 	assert_int_equal(got->n_entries, 151);
-	assert_int_equal(bundle_read(bundle_find(got, BUNDLE_FILE, "/file/149", 0), 100, &data, &len), 0);
+	assert_int_equal(
+	    bundle_read(bundle_find(got, BUNDLE_FILE, "/file/149", 0), 100, &data, &len), 0);
 	assert_string_equal(data, "/file/149");
 	free(data);
 	assert_true(bundle_find(got, BUNDLE_LISTENER, ":443", 3) >= 0);
@@ -306,7 +309,8 @@ static void capture_bundle(size_t n_files)
 	capture();
 }
 
-/* A byte set to 0xff anywhere is refused, or changes only the generation, an index or a letter of a name. */
+/* A byte set to 0xff anywhere is refused, or changes only the generation, an index or a letter of a
+ * name. */
 static void test_every_byte_broken(void **state)
 {
 	size_t refused = 0;
@@ -326,7 +330,8 @@ static void test_every_byte_broken(void **state)
 			refused += err != 0;
 		}
 	}
-	/* Of the head: magic, message, entries (4 + 4 + 8); of each entry: kind and length (4 + 4). */
+	/* Of the head: magic, message, entries (4 + 4 + 8); of each entry: kind and length (4 + 4).
+	 */
 	assert_int_equal(refused, 16 + 3 * 8);
 }
 
@@ -442,20 +447,20 @@ static void test_reply_broken(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_find_and_take),
-		TEST(test_add_owns_the_descriptor_on_failure),
-		TEST(test_data_is_sealed),
-		TEST(test_read_bounds),
-		TEST(test_round_trip),
-		TEST(test_longest_names_fit),
-		TEST(test_drain_and_end),
-		TEST(test_every_byte_broken),
-		TEST(test_every_truncation),
-		TEST(test_zero_byte_in_name),
-		TEST(test_wrong_number_of_descriptors),
-		TEST(test_more_entries_than_announced),
-		TEST(test_reply_round_trip),
-		TEST(test_reply_broken),
+	    TEST(test_find_and_take),
+	    TEST(test_add_owns_the_descriptor_on_failure),
+	    TEST(test_data_is_sealed),
+	    TEST(test_read_bounds),
+	    TEST(test_round_trip),
+	    TEST(test_longest_names_fit),
+	    TEST(test_drain_and_end),
+	    TEST(test_every_byte_broken),
+	    TEST(test_every_truncation),
+	    TEST(test_zero_byte_in_name),
+	    TEST(test_wrong_number_of_descriptors),
+	    TEST(test_more_entries_than_announced),
+	    TEST(test_reply_round_trip),
+	    TEST(test_reply_broken),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -122,8 +122,8 @@ static int child_forbidden(void)
 	CHILD_CHECK(refused(kill(getppid(), 0)));
 	CHILD_CHECK(refused(syscall(SYS_tgkill, getppid(), getppid(), 0)));
 	CHILD_CHECK(refused(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)));
-	CHILD_CHECK(refused((long)mmap(NULL, 4096, PROT_READ | PROT_EXEC,
-				       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)));
+	CHILD_CHECK(refused(
+	    (long)mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)));
 	CHILD_CHECK(refused(syscall(SYS_bpf, BPF_MAP_CREATE, NULL, 0)));
 	CHILD_CHECK(refused(syscall(SYS_bpf, BPF_PROG_LOAD, NULL, 0)));
 	CHILD_CHECK(refused(ioctl(0, TIOCSTI, "x")));
@@ -222,11 +222,9 @@ static void test_unknown_user(void **state UNUSED)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_facts),
-		cmocka_unit_test(test_forbidden),
-		cmocka_unit_test(test_allowed),
-		cmocka_unit_test(test_abort_ends_the_process),
-		cmocka_unit_test(test_unknown_user),
+	    cmocka_unit_test(test_facts),	 cmocka_unit_test(test_forbidden),
+	    cmocka_unit_test(test_allowed),	 cmocka_unit_test(test_abort_ends_the_process),
+	    cmocka_unit_test(test_unknown_user),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
