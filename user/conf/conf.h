@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The configuration: YAML text in, an immutable, reference-counted snapshot out, or every error with its line and
- * column. Pure: the text and nothing else is read; files that it names are only named (see conf_each_file()), and
- * whoever opens them reports with conf_diag_add() at the mark of the reference.
+ * The configuration: YAML text in, an immutable, reference-counted snapshot out, or every error
+ * with its line and column. Pure: the text and nothing else is read; files that it names are only
+ * named (see conf_each_file()), and whoever opens them reports with conf_diag_add() at the mark of
+ * the reference.
  *
- * All pointers inside a snapshot live as long as the snapshot. Strings are terminated. Optional strings are NULL where
- * absent. Times are milliseconds.
+ * All pointers inside a snapshot live as long as the snapshot. Strings are terminated. Optional
+ * strings are NULL where absent. Times are milliseconds.
  */
 #ifndef PENSTOCK_CONF_CONF_H
 #define PENSTOCK_CONF_CONF_H
@@ -44,7 +45,7 @@ enum conf_hook { CONF_HOOK_AUTO, CONF_HOOK_XDP, CONF_HOOK_TC, CONF_HOOK_MAX };
 
 struct conf_certificate {
 	struct conf_file chain; /* PEM, leaf first */
-	struct conf_file key;   /* PEM; the same file as the chain where only one was given */
+	struct conf_file key; /* PEM; the same file as the chain where only one was given */
 };
 
 /* TLS that clients speak with us. */
@@ -59,7 +60,8 @@ struct conf_server_tls {
 struct conf_client_tls {
 	struct conf_mark mark;
 	struct conf_file ca; /* PEM bundle; path NULL: the system's store */
-	const char *server_name; /* sent as SNI and verified; NULL: the host of the URL or server (an IP is verified as IP) */
+	const char *server_name; /* sent as SNI and verified; NULL: the host of the URL or server
+				    (an IP is verified as IP) */
 	bool verify;
 	enum conf_kernel_tls kernel;
 };
@@ -67,7 +69,8 @@ struct conf_client_tls {
 struct conf_server {
 	struct conf_mark mark;
 	const char *text; /* the address as written */
-	const char *host; /* without port: what is verified where no server_name is given */
+	const char *host; /* without port: what is verified where no server_name is given; "" of a
+			     UNIX socket */
 	struct addr addr;
 	uint32_t weight;
 };
@@ -75,8 +78,9 @@ struct conf_server {
 struct conf_origin {
 	struct conf_mark mark;
 	size_t index; /* in conf.origins */
-	const char *name; /* unique; of an origin written in place, its URL */
-	const char *identity; /* canonical text of all that matters: equal identity, same run-time state over a reload */
+	const char *name; /* unique; of an origin written in place, its URL in canonical form */
+	const char *identity; /* canonical text of all that matters: equal identity, same run-time
+				 state over a reload */
 	struct conf_server *servers;
 	size_t n_servers; /* at least 1 */
 	struct conf_client_tls *tls; /* NULL: in the clear */
@@ -90,9 +94,10 @@ struct conf_origin {
 struct conf_route {
 	struct conf_mark mark;
 	enum conf_lane lane;
-	const char *sni;  /* lower case; "*.example.com" matches one label; NULL: any, also none */
+	const char *sni; /* lower case; "*.example.com" matches one label; NULL: any, also none */
 	const char *host; /* as sni, against the Host header without port; terminate lane only */
-	const char *path; /* prefix of whole segments: "/api" matches "/api" and "/api/x", not "/apix" */
+	const char
+	    *path; /* prefix of whole segments: "/api" matches "/api" and "/api/x", not "/apix" */
 	const struct conf_origin *origin;
 	enum conf_relay relay;
 };
@@ -100,7 +105,7 @@ struct conf_route {
 struct conf_listener {
 	struct conf_mark mark;
 	size_t index; /* in conf.listeners */
-	const char *name; /* unique; by default the first bind text */
+	const char *name; /* unique; by default the first bind text, of UDP with "/udp" */
 	const char **bind_texts;
 	struct addr *binds;
 	size_t n_binds; /* at least 1 */
@@ -129,7 +134,8 @@ struct conf_steer {
 
 struct conf {
 	const char *file_name; /* for diagnostics */
-	const char *user; /* of the worker; NULL: "penstock", or "nobody" where there is no such user */
+	const char
+	    *user; /* of the worker; NULL: "penstock", or "nobody" where there is no such user */
 	uint32_t threads; /* 0: one per CPU */
 	const char *runtime_dir; /* sockets of the admin and the broker */
 	const char *pin_dir;
@@ -152,34 +158,40 @@ struct conf_diag;
 struct conf_diag *conf_diag_new(const char *file_name) MUST_CHECK;
 void conf_diag_free(struct conf_diag *diag);
 
-/* Adds "FILE:LINE:COLUMN: message". Running out of memory counts as an error too. */
-void conf_diag_add(struct conf_diag *diag, struct conf_mark mark, const char *format, ...) PRINTF_LIKE(3, 4);
+/* Adds "FILE:LINE:COLUMN: error: message". Running out of memory counts as an error too. */
+void conf_diag_add(struct conf_diag *diag, struct conf_mark mark, const char *format, ...)
+    PRINTF_LIKE(3, 4);
 
 /* As conf_diag_add(), for what works but should be looked at: it does not count as an error. */
-void conf_diag_warn(struct conf_diag *diag, struct conf_mark mark, const char *format, ...) PRINTF_LIKE(3, 4);
+void conf_diag_warn(struct conf_diag *diag, struct conf_mark mark, const char *format, ...)
+    PRINTF_LIKE(3, 4);
 
 size_t conf_diag_errors(const struct conf_diag *diag);
 size_t conf_diag_warnings(const struct conf_diag *diag);
 
-/* All of it, one line each, sorted by place: "FILE:LINE:COLUMN: error: …". Owned by the diag. "" where clean. */
+/* All of it, one line each, sorted by place: "FILE:LINE:COLUMN: error: …". Owned by the diag. ""
+ * where clean. */
 const char *conf_diag_text(struct conf_diag *diag);
 
 /*
- * Parses `text` (any bytes). Returns a snapshot with one reference, or NULL with at least one error in `diag`;
- * warnings may be there in both cases. `file_name` is copied.
+ * Parses `text` (any bytes). Returns a snapshot with one reference, or NULL with at least one error
+ * in `diag`; warnings may be there in both cases. `file_name` is copied.
  */
-struct conf *conf_parse(const char *text, size_t len_bytes, const char *file_name, struct conf_diag *diag) MUST_CHECK;
+struct conf *conf_parse(const char *text, size_t len_bytes, const char *file_name,
+			struct conf_diag *diag) MUST_CHECK;
 
 struct conf *conf_ref(struct conf *conf);
 
 /* Frees with the last reference; any thread; takes NULL. */
 void conf_unref(struct conf *conf);
 
-/* Calls `visit` for every file that the configuration names, in the order of the text; a non-zero return stops and
- * is returned. */
-int conf_each_file(const struct conf *conf, int (*visit)(void *argument, const struct conf_file *file), void *argument);
+/* Calls `visit` for every file that the configuration names, in the order of the text; a non-zero
+ * return stops and is returned. */
+int conf_each_file(const struct conf *conf,
+		   int (*visit)(void *argument, const struct conf_file *file), void *argument);
 
-/* A JSON Schema (2020-12) of the grammar, for editors; made from the parser's own table. malloc()ed; NULL: no memory. */
+/* A JSON Schema (2020-12) of the grammar, for editors; made from the parser's own table.
+ * malloc()ed; NULL: no memory. */
 char *conf_schema(void) MUST_CHECK;
 
 const char *conf_lane_word(enum conf_lane lane);

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of this folder share. The road of a text: conf_tree.c makes nodes of it,
+ * conf_check.c holds them against the grammar (conf_grammar.c), conf_build.c and conf_origin.c make
+ * the snapshot, conf_lint.c looks at the whole. After an error each stage goes on as far as it can,
+ * so that one run shows everything that is wrong.
+ */
+#ifndef PENSTOCK_CONF_CONF_INTERNAL_H
+#define PENSTOCK_CONF_CONF_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/compiler.h"
+#include "base/str.h"
+#include "conf/conf.h"
+
+#define CONF_MAX_NODES 500000
+#define CONF_MAX_DEPTH 16 /* the grammar needs less; so nothing walks deep */
+#define CONF_MAX_LISTENERS 1024
+#define CONF_MAX_ROUTES 1024 /* per listener: conf_lint.c compares each with each */
+#define CONF_MAX_ORIGINS 4096
+
+/* ---- The grammar ---- */
+
+enum conf_shape_kind {
+	CONF_SHAPE_MAPPING, /* the keys of a table */
+	CONF_SHAPE_NAMED, /* names of the operator's choice, each with an item */
+	CONF_SHAPE_LIST,
+	CONF_SHAPE_EITHER, /* one of several, told apart by being a scalar, a list or a mapping */
+	CONF_SHAPE_TEXT,
+	CONF_SHAPE_WORD, /* one of `words`; where "on" and "off" are among them, also true and false
+			  */
+	CONF_SHAPE_NUMBER, /* `min` to `max`, or one of `words` */
+	CONF_SHAPE_DURATION, /* `min` to `max`, milliseconds */
+};
+
+struct conf_word {
+	const char *name;
+	int64_t value;
+	bool not_yet;
+};
+
+struct conf_key;
+
+struct conf_shape {
+	enum conf_shape_kind kind;
+	const char
+	    *noun; /* "a listener", "a list of routes", "an address with a port": after "must be" */
+	const char
+	    *title; /* MAPPING: of one of several alike, "a listener"; NULL: its key tells enough */
+	const struct conf_key *keys; /* MAPPING; ends with a name of NULL */
+	const struct conf_shape *item; /* LIST, NAMED */
+	size_t max_items; /* LIST, NAMED; at least one item is always asked for in a LIST */
+	const struct conf_shape *scalar; /* EITHER; NULL: not so */
+	const struct conf_shape *list;
+	const struct conf_shape *mapping;
+	const struct conf_word *words; /* WORD, NUMBER; ends with a name of NULL */
+	int64_t min;
+	int64_t max;
+	int64_t max_yet; /* NUMBER; not 0: what lies above is not built yet */
+	const char
+	    *pattern; /* TEXT: a regular expression for the schema, no stricter than `check` */
+	/* TEXT, NAMED: NULL, or what is wrong with it, as "is …; mend". */
+	const char *(*check)(struct str text);
+};
+
+struct conf_key {
+	const char *name;
+	const struct conf_shape *shape; /* NULL: not built yet */
+	const char *fallback; /* the scalar that an absent key stands for; "": a mapping of
+				 fallbacks; NULL: none */
+	const char *example; /* not NULL: the key must be given, so for instance */
+	const char *help; /* one sentence */
+};
+
+extern const struct conf_shape conf_shape_file;
+extern const struct conf_shape conf_shape_origin;
+extern const struct conf_shape conf_shape_client_tls;
+
+/* ---- Nodes of the text ---- */
+
+enum conf_node_kind { CONF_NODE_SCALAR, CONF_NODE_LIST, CONF_NODE_MAPPING };
+
+struct conf_node {
+	enum conf_node_kind kind;
+	bool is_plain; /* a scalar without quotes */
+	struct conf_mark mark;
+	struct str text; /* of a scalar; terminated */
+	struct conf_node *key; /* of a value in a mapping */
+	struct conf_node *first; /* child */
+	struct conf_node *next; /* sibling */
+	size_t n_children;
+	int64_t number; /* set by the check: what the text means */
+	const struct conf_shape
+	    *shape; /* set by the check, of mappings with a table: whose keys `slots` follow */
+	struct conf_node **slots; /* NULL: absent, or wrong and reported */
+};
+
+struct conf_context {
+	struct conf_diag *diag;
+	struct arena *scratch; /* nodes: gone after the parse */
+	struct arena *keep; /* the snapshot */
+	struct conf *conf; /* being built */
+	const struct conf_node *file; /* the checked tree */
+	void *origins_by_name; /* tsearch(3) */
+	size_t origins_room; /* in conf->origins */
+};
+
+/* The root, or NULL with an error in the diag. */
+struct conf_node *conf_tree_read(struct conf_context *context, struct str text) MUST_CHECK;
+
+/* Holds `node` and all below against `shape`. False: something is wrong with the node itself, and
+ * reported. */
+bool conf_check(struct conf_context *context, const struct conf_shape *shape,
+		struct conf_node *node);
+
+/* A mapping in which each key has its fallback. NULL: no memory, reported. */
+struct conf_node *conf_check_empty(struct conf_context *context,
+				   const struct conf_shape *shape) MUST_CHECK;
+
+/* The value of a key of a checked mapping; NULL where it is absent or wrong, and where `node` is
+ * NULL. */
+const struct conf_node *conf_at(const struct conf_node *node, const char *key);
+
+/* As conf_at(): what a number, word or duration means, 0 where absent. */
+int64_t conf_number_at(const struct conf_node *node, const char *key);
+
+/* As conf_at(): a copy in the snapshot, NULL where absent. */
+const char *conf_text_at(struct conf_context *context, const struct conf_node *node,
+			 const char *key);
+
+/* The mark of a key's value, or of `node` where the key is absent. */
+struct conf_mark conf_mark_at(const struct conf_node *node, const char *key);
+
+/* A list's first item and number of items; a scalar or mapping stands for a list of itself. Walk by
+ * the number: what follows a scalar is no item. */
+size_t conf_items(const struct conf_node *node, const struct conf_node **ret_first);
+
+/* Memory of the snapshot; NULL is reported. */
+void *conf_keep(struct conf_context *context, size_t n, size_t size_bytes) MUST_CHECK;
+const char *conf_keep_text(struct conf_context *context, struct str text) MUST_CHECK;
+
+/* ---- Words and values ---- */
+
+/* A text in quotes for a message: cut where long, control characters as \xNN. */
+struct conf_quoted {
+	char text[112];
+};
+struct conf_quoted conf_quote(struct str text);
+#define CONF_QUOTE(str_) (conf_quote(str_).text)
+
+/* The best of `offer`s so far; "" in the end where none is near. */
+struct conf_nearest {
+	struct str wrong;
+	const char *name;
+	size_t distance;
+};
+struct conf_nearest conf_nearest_start(struct str wrong);
+void conf_nearest_offer(struct conf_nearest *nearest, const char *name);
+
+/* "5s", "500ms", "1m", "2h". 0, -EINVAL (no such form), -ENODATA (no unit), -ERANGE (larger than
+ * int64_t). */
+int conf_duration_parse(struct str text, int64_t *ret_ms) MUST_CHECK;
+
+/* Decimal digits alone. 0, -EINVAL or -ERANGE. */
+int conf_number_parse(struct str text, int64_t *ret_number) MUST_CHECK;
+
+/* "61000-65535". 0, -EINVAL (no such form), -ERANGE (not within 1024 to 65535), -EDOM (ends before
+ * it begins). */
+int conf_ports_parse(struct str text, uint16_t *ret_min, uint16_t *ret_max) MUST_CHECK;
+
+struct conf_duration_text {
+	char text[24];
+};
+/* In the largest unit that needs no fraction. */
+struct conf_duration_text conf_duration_format(int64_t ms);
+
+/* Checks of conf_shape.check. */
+const char *conf_check_name(struct str text);
+const char *conf_check_user(struct str text);
+const char *conf_check_path(struct str text);
+const char *conf_check_directory(struct str text);
+const char *conf_check_device(struct str text);
+const char *conf_check_ports(struct str text);
+const char *conf_check_bind(struct str text);
+const char *conf_check_server(struct str text);
+const char *conf_check_domain(struct str text);
+const char *conf_check_pattern(struct str text,
+			       int64_t *ret_number); /* a domain, or "*." and a domain */
+const char *conf_check_prefix(struct str text);
+
+/* ---- The snapshot ---- */
+
+/* The file but for its origins. Errors are in the diag. */
+void conf_build_globals(struct conf_context *context);
+void conf_build_listeners(struct conf_context *context);
+
+/* The named origins, before the listeners. */
+void conf_origins_build(struct conf_context *context);
+void conf_origins_done(struct conf_context *context);
+
+/* By name, or canonical URL; NULL: there is none. */
+struct conf_origin *conf_origin_find(struct conf_context *context, const char *name);
+
+/* An origin with one server and every fallback. NULL: no memory, reported. */
+const struct conf_origin *conf_origin_in_place(struct conf_context *context, const char *name,
+					       struct str address, bool is_tls,
+					       struct conf_mark mark);
+
+/*
+ * What "to", "pass" or "steer" names. `transport` is set where a URL tells it, else left. NULL:
+ * reported.
+ */
+const struct conf_origin *conf_target_resolve(struct conf_context *context,
+					      const struct conf_node *target, enum conf_lane lane,
+					      enum conf_transport *transport);
+
+/* Clashes and oddities that are seen only when everything is built. */
+void conf_lint(struct conf_context *context);
+
+void conf_out_of_memory(struct conf_context *context);
+
+#endif
