@@ -188,8 +188,7 @@ const char *conf_check_ports(struct str text);
 const char *conf_check_bind(struct str text);
 const char *conf_check_server(struct str text);
 const char *conf_check_domain(struct str text);
-const char *conf_check_pattern(struct str text,
-			       int64_t *ret_number); /* a domain, or "*." and a domain */
+const char *conf_check_pattern(struct str text); /* a domain, or "*." and a domain */
 const char *conf_check_prefix(struct str text);
 
 /* ---- The snapshot ---- */
