@@ -68,17 +68,18 @@ class Penstock:
         self.process.wait_for(heard, f"{word} to systemd")
 
     def command(self, *arguments, check=True):
-        """Runs another penstock command on this one's configuration."""
-        return self.namespace.run(binary(), arguments[0], "-c", self.config, *arguments[1:], check=check)
+        """Runs another penstock command."""
+        return self.namespace.run(binary(), *arguments, check=check)
 
     def status(self):
-        return json.loads(self.command("status", "--json").stdout)
+        """What `penstock status --json` says."""
+        return json.loads(self.command("status", "--json", "--runtime-dir", self.runtime_dir).stdout)
 
     def reload(self, config=None, check=True):
         """Writes a new configuration, if one is given, and asks for it to be taken."""
         if config is not None:
             self.write(config)
-        return self.command("reload", check=check)
+        return self.command("reload", "--runtime-dir", self.runtime_dir, check=check)
 
     def log(self):
         return self.process.log()
@@ -93,7 +94,7 @@ class Penstock:
         status = self.process.stop(number)
         self.notify.close()
         if self.pin_dir.is_dir() and any(self.pin_dir.iterdir()):
-            self.command("steer", "remove", check=False)
+            self.command("steer", "remove", "-c", self.config)
         if status != 0:
             raise self.process.error(f"exit status {status}")
 
