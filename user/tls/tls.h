@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * TLS on both hops. A plain struct io becomes a TLS one; after the handshake the keys go to the kernel where it can
- * take them, and the SSL object is freed. The code above cannot tell the difference but by io->ops->name and
- * io->why_not_kernel. Logs nothing.
+ * TLS on both hops. A plain struct io becomes a TLS one; after the handshake the keys go to the
+ * kernel where it can take them, and the SSL object is freed. The code above cannot tell the
+ * difference but by io->ops->name and io->why_not_kernel. Logs nothing.
  */
 #ifndef PENSTOCK_TLS_TLS_H
 #define PENSTOCK_TLS_TLS_H
@@ -24,29 +24,44 @@ struct tls_files {
 	void *argument;
 };
 
-/* Once per process, before threads. `kernel_tls_allowed` false turns every hand-over off. */
+/*
+ * Once per process, before threads and before the sandbox (it opens sockets to probe the kernel).
+ * `kernel_tls_allowed` false turns every hand-over off. Called with CAP_NET_ADMIN, it has the
+ * kernel load its tls module; without, a module that is not there yet is missing. 0 or -errno.
+ */
 int tls_init(bool kernel_tls_allowed) MUST_CHECK;
 
-/* NULL where the kernel can do TLS (probed at tls_init()), else why not: "no tls module in this kernel", ... */
+/* NULL where the kernel can do TLS (probed at tls_init()), else why not: "no tls module in this
+ * kernel", ... */
 const char *tls_kernel_missing(void);
 
-/* NULL with errors in `diag`, at the marks of the files: unreadable, not PEM, key does not match, expired, ... */
-struct tls_server_ctx *tls_server_ctx_new(const struct conf_server_tls *conf, const struct tls_files *files,
+/* NULL with errors in `diag`, at the marks of the files: unreadable, not PEM, key does not match,
+ * expired, ... */
+struct tls_server_ctx *tls_server_ctx_new(const struct conf_server_tls *conf,
+					  const struct tls_files *files,
 					  struct conf_diag *diag) MUST_CHECK;
 void tls_server_ctx_free(struct tls_server_ctx *ctx);
 
-struct tls_client_ctx *tls_client_ctx_new(const struct conf_client_tls *conf, const struct tls_files *files,
+/* The file that tls_client_ctx_new() looks up where verification is on and conf->ca.path is NULL.
+ */
+const char *tls_system_ca_path(void);
+
+struct tls_client_ctx *tls_client_ctx_new(const struct conf_client_tls *conf,
+					  const struct tls_files *files,
 					  struct conf_diag *diag) MUST_CHECK;
 void tls_client_ctx_free(struct tls_client_ctx *ctx);
 
 /*
- * Turns a plain, connected io into a TLS one; nothing is sent yet. The io keeps what it needs of the context, which
- * may be freed meanwhile. `loop` is the thread's (its scratch is used inside calls). 0 or -ENOMEM.
+ * Turns a plain, connected io into a TLS one; nothing is sent yet. The io keeps what it needs of
+ * the context, which may be freed meanwhile. `loop` is the thread's (its scratch is used inside
+ * calls). 0 or -ENOMEM.
  */
 int tls_start_server(struct io *io, struct tls_server_ctx *ctx, struct loop *loop) MUST_CHECK;
 
-/* `host` is verified (name, or address) and sent as SNI (names only) unless the configuration gives a server_name. */
-int tls_start_client(struct io *io, struct tls_client_ctx *ctx, const char *host, struct loop *loop) MUST_CHECK;
+/* `host` is verified (name, or address) and sent as SNI (names only) unless the configuration gives
+ * a server_name. */
+int tls_start_client(struct io *io, struct tls_client_ctx *ctx, const char *host,
+		     struct loop *loop) MUST_CHECK;
 
 enum tls_progress {
 	TLS_AGAIN, /* call again at the next event */
@@ -55,7 +70,13 @@ enum tls_progress {
 	TLS_UNVERIFIED, /* client side: the peer's certificate is not acceptable */
 };
 
-/* Drives the handshake. On TLS_FAILED and TLS_UNVERIFIED an alert was sent where one is due, and tls_error() says why. */
+/*
+ * A TLS io, once ready, differs from a plain one in this: after io_send() said -EAGAIN, the next
+ * io_send() begins with the same bytes, because a record may be made of them already.
+ */
+
+/* Drives the handshake. On TLS_FAILED and TLS_UNVERIFIED an alert was sent where one is due, and
+ * tls_error() says why. */
 enum tls_progress tls_handshake(struct io *io) MUST_CHECK;
 
 /* What happened, for logs and error pages of the operator; valid until the io is closed. */
@@ -65,7 +86,7 @@ const char *tls_error(const struct io *io);
 
 struct tls_facts {
 	char sni[TLS_NAME_MAX]; /* lower case; "" where none was sent */
-	const char *version;	/* "TLSv1.3" */
+	const char *version; /* "TLSv1.3" */
 	const char *cipher;
 	bool resumed;
 	bool kernel_receive;

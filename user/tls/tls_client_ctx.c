@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The rules for one origin: whom to trust, and how the hand-over to the kernel is meant. Verifies
+ * nothing itself. */
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tls/tls_internal.h"
+
+struct tls_client_ctx {
+	SSL_CTX *ssl_ctx;
+	char *server_name; /* NULL: the host that tls_start_client() is given */
+	bool verifies;
+	bool wants_kernel;
+};
+
+const char *tls_system_ca_path(void)
+{
+	return "/etc/ssl/certs/ca-certificates.crt";
+}
+
+static int client_trust(X509_STORE *store, BIO *bio, const struct conf_file *file,
+			struct conf_diag *diag)
+{
+	size_t n_trusted = 0;
+	X509 *authority;
+	unsigned long code;
+
+	while ((authority = PEM_read_bio_X509(bio, NULL, NULL, NULL))) {
+		int ok = X509_STORE_add_cert(store, authority);
+
+		X509_free(authority);
+		if (ok != 1)
+			break;
+		n_trusted++;
+	}
+	code = ERR_peek_last_error();
+	if (ERR_GET_LIB(code) != ERR_LIB_PEM || ERR_GET_REASON(code) != PEM_R_NO_START_LINE) {
+		tls_pem_complain(diag, file, "cannot use the certificates in");
+		return -EINVAL;
+	}
+	ERR_clear_error();
+	if (n_trusted)
+		return 0;
+	conf_diag_add(diag, file->mark, "there is no PEM certificate in \"%s\"", file->path);
+	return -EINVAL;
+}
+
+static int client_load_trust(struct tls_client_ctx *ctx, const struct conf_client_tls *conf,
+			     const struct tls_files *files, struct conf_diag *diag)
+{
+	struct conf_file file = conf->ca;
+	struct tls_pem pem;
+	BIO *bio;
+	int err;
+
+	if (!file.path)
+		file = (struct conf_file){.path = tls_system_ca_path(), .mark = conf->mark};
+	err = tls_pem_read(&file, files, false, diag, &pem);
+	if (err)
+		return err;
+	bio = BIO_new_mem_buf(pem.data, (int)pem.len_bytes);
+	if (bio)
+		err = client_trust(SSL_CTX_get_cert_store(ctx->ssl_ctx), bio, &file, diag);
+	else
+		conf_diag_add(diag, file.mark, "no memory");
+	BIO_free(bio);
+	tls_pem_done(&pem);
+	return bio ? err : -ENOMEM;
+}
+
+/* 0, or -ENOMEM. */
+static int client_init(struct tls_client_ctx *ctx, const struct conf_client_tls *conf)
+{
+	static const unsigned char alpn[] = "\x08http/1.1";
+
+	ctx->verifies = conf->verify;
+	ctx->wants_kernel = conf->kernel != CONF_KERNEL_TLS_OFF;
+	ctx->server_name = conf->server_name ? strdup(conf->server_name) : NULL;
+	ctx->ssl_ctx = tls_ctx_new_common(false, ctx->wants_kernel);
+	if (!ctx->ssl_ctx || (conf->server_name && !ctx->server_name) ||
+	    SSL_CTX_set_alpn_protos(ctx->ssl_ctx, alpn, sizeof(alpn) - 1))
+		return -ENOMEM;
+	SSL_CTX_set_verify(ctx->ssl_ctx, conf->verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
+	/* What the operator's own file names is trusted as it stands, be it a root or not. */
+	if (conf->ca.path)
+		X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx->ssl_ctx),
+					    X509_V_FLAG_PARTIAL_CHAIN);
+	return 0;
+}
+
+struct tls_client_ctx *tls_client_ctx_new(const struct conf_client_tls *conf,
+					  const struct tls_files *files, struct conf_diag *diag)
+{
+	struct tls_client_ctx *ctx = calloc(1, sizeof(*ctx));
+
+	if (!ctx || client_init(ctx, conf)) {
+		conf_diag_add(diag, conf->mark, "no memory");
+		tls_client_ctx_free(ctx);
+		return NULL;
+	}
+	if (conf->verify && client_load_trust(ctx, conf, files, diag)) {
+		tls_client_ctx_free(ctx);
+		return NULL;
+	}
+	return ctx;
+}
+
+void tls_client_ctx_free(struct tls_client_ctx *ctx)
+{
+	if (!ctx)
+		return;
+	SSL_CTX_free(ctx->ssl_ctx);
+	free(ctx->server_name);
+	free(ctx);
+}
+
+SSL_CTX *tls_client_ctx_ssl(struct tls_client_ctx *ctx)
+{
+	return ctx->ssl_ctx;
+}
+
+bool tls_client_ctx_wants_kernel(const struct tls_client_ctx *ctx)
+{
+	return ctx->wants_kernel;
+}
+
+bool tls_client_ctx_verifies(const struct tls_client_ctx *ctx)
+{
+	return ctx->verifies;
+}
+
+const char *tls_client_ctx_server_name(const struct tls_client_ctx *ctx)
+{
+	return ctx->server_name;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What both kinds of context have in common: protocol versions, ciphers, options. Knows no
+ * certificates. */
+#include <errno.h>
+#include <openssl/err.h>
+
+#include "tls/tls_internal.h"
+
+/*
+ * AEAD with forward secrecy only, as in Mozilla's "intermediate" profile without its DHE suites.
+ * The kernel can take over all of them. AES-128 first: it is the cheapest where there are AES
+ * instructions.
+ */
+#define CIPHERS_12 \
+	"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:" \
+	"ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:" \
+	"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
+#define CIPHERS_13 "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+#define GROUPS "X25519:P-256:P-384"
+
+SSL_CTX *tls_ctx_new_common(bool is_server, bool wants_kernel)
+{
+	SSL_CTX *ssl_ctx = SSL_CTX_new(is_server ? TLS_server_method() : TLS_client_method());
+
+	if (!ssl_ctx)
+		return NULL;
+	if (SSL_CTX_set_min_proto_version(ssl_ctx, TLS1_2_VERSION) != 1 ||
+	    SSL_CTX_set_cipher_list(ssl_ctx, CIPHERS_12) != 1 ||
+	    SSL_CTX_set_ciphersuites(ssl_ctx, CIPHERS_13) != 1 ||
+	    SSL_CTX_set1_groups_list(ssl_ctx, GROUPS) != 1) {
+		SSL_CTX_free(ssl_ctx);
+		return NULL;
+	}
+	/* A client that puts ChaCha20 first has no AES instructions: it gets what it wants. */
+	SSL_CTX_set_options(ssl_ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
+					 SSL_OP_CIPHER_SERVER_PREFERENCE |
+					 SSL_OP_PRIORITIZE_CHACHA);
+	SSL_CTX_set_mode(ssl_ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	SSL_CTX_set_mode(ssl_ctx,
+			 SSL_MODE_AUTO_RETRY); /* WANT_READ means that the socket has no more */
+	SSL_CTX_set_read_ahead(ssl_ctx, 0);
+	SSL_CTX_set_session_cache_mode(ssl_ctx, SSL_SESS_CACHE_OFF);
+	if (wants_kernel && !tls_kernel_missing())
+		SSL_CTX_set_keylog_callback(ssl_ctx, tls_keys_on_keylog);
+	return ssl_ctx;
+}

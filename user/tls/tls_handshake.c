@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From a plain io to a TLS one: start, handshake, and the decision who does the records from then
+ * on. Moves no application data.
+ */
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/rand.h>
+#include <openssl/x509v3.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/bug.h"
+#include "tls/tls_internal.h"
+
+#define ERROR_TEXT_MAX 512
+
+int tls_init(bool kernel_tls_allowed)
+{
+	unsigned char seed;
+	int err;
+
+	/* Reads the host's OpenSSL settings and seeds the generator while files can still be
+	 * opened. */
+	if (OPENSSL_init_ssl(0, NULL) != 1 || RAND_bytes(&seed, sizeof(seed)) != 1)
+		return -ENOTSUP;
+	err = tls_bio_init();
+	if (!err)
+		err = tls_keys_init();
+	if (!err)
+		tls_kernel_probe(kernel_tls_allowed);
+	return err;
+}
+
+struct tls_stream *tls_stream_of(const struct io *io)
+{
+	return io->ops == &tls_openssl_ops || io->ops == &tls_kernel_ops ? io->impl : NULL;
+}
+
+void tls_stream_set_error(struct tls_stream *stream, const char *format, ...)
+{
+	char text[ERROR_TEXT_MAX];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	for (char *c = text; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			*c = '?';
+	free(stream->error_text);
+	stream->error_text = strdup(text);
+}
+
+void tls_stream_drop_secrets(struct tls_stream *stream)
+{
+	OPENSSL_clear_free(stream->secrets, sizeof(*stream->secrets));
+	stream->secrets = NULL;
+}
+
+void tls_stream_drop_ssl(struct tls_stream *stream)
+{
+	if (!stream->ssl)
+		return;
+	SSL_set_shutdown(stream->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+	SSL_free(stream->ssl);
+	stream->ssl = NULL;
+}
+
+void tls_stream_free(struct tls_stream *stream)
+{
+	if (!stream)
+		return;
+	tls_stream_drop_secrets(stream);
+	tls_stream_drop_ssl(stream);
+	tls_server_ctx_free(stream->server);
+	free(stream->in.data);
+	free(stream->out.data);
+	free(stream->sni);
+	free(stream->expected_name);
+	free(stream->error_text);
+	free(stream);
+}
+
+/* Gathers what the kernel needs, where it may come to a hand-over. 0 or -ENOMEM. */
+static int start_secrets(struct tls_stream *stream)
+{
+	stream->secrets = OPENSSL_zalloc(sizeof(*stream->secrets));
+	if (!stream->secrets)
+		return -ENOMEM;
+	stream->exact_reads = true;
+	SSL_set_msg_callback(stream->ssl, tls_keys_on_message);
+	SSL_set_msg_callback_arg(stream->ssl, stream);
+	return 0;
+}
+
+static struct tls_stream *start_stream(const struct io *io, SSL_CTX *ssl_ctx, enum tls_side side,
+				       bool wants_kernel)
+{
+	struct tls_stream *stream = calloc(1, sizeof(*stream));
+
+	if (!stream)
+		return NULL;
+	stream->fd = io->watch.fd;
+	stream->side = side;
+	stream->ssl = SSL_new(ssl_ctx);
+	if (!stream->ssl || SSL_set_app_data(stream->ssl, stream) != 1 || tls_bio_attach(stream) ||
+	    (wants_kernel && !tls_kernel_missing() && start_secrets(stream))) {
+		tls_stream_free(stream);
+		return NULL;
+	}
+	if (side == TLS_SIDE_SERVER)
+		SSL_set_accept_state(stream->ssl);
+	else
+		SSL_set_connect_state(stream->ssl);
+	return stream;
+}
+
+static void start_io(struct io *io, struct tls_stream *stream, bool wants_kernel)
+{
+	io->ops = &tls_openssl_ops;
+	io->impl = stream;
+	if (!wants_kernel)
+		io->why_not_kernel = "turned off in the configuration";
+	else
+		io->why_not_kernel =
+		    stream->secrets ? "the handshake is not complete" : tls_kernel_missing();
+}
+
+int tls_start_server(struct io *io, struct tls_server_ctx *ctx, struct loop *loop UNUSED)
+{
+	bool wants_kernel = tls_server_ctx_wants_kernel(ctx);
+	struct tls_stream *stream =
+	    start_stream(io, tls_server_ctx_first(ctx), TLS_SIDE_SERVER, wants_kernel);
+
+	if (!stream)
+		return -ENOMEM;
+	stream->server = tls_server_ctx_ref(ctx);
+	start_io(io, stream, wants_kernel);
+	return 0;
+}
+
+/* Whom to expect: an address is compared as one and is no SNI (RFC 6066, 3). */
+static int start_expect(struct tls_stream *stream, const char *name, bool verifies)
+{
+	X509_VERIFY_PARAM *param = SSL_get0_param(stream->ssl);
+	bool is_address = X509_VERIFY_PARAM_set1_ip_asc(param, name) == 1;
+
+	ERR_clear_error();
+	stream->expected_name = strdup(name);
+	if (!stream->expected_name)
+		return -ENOMEM;
+	if (is_address)
+		return 0;
+	X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	if (verifies && X509_VERIFY_PARAM_set1_host(param, name, 0) != 1)
+		return -ENOMEM;
+	return SSL_set_tlsext_host_name(stream->ssl, name) == 1 ? 0 : -ENOMEM;
+}
+
+int tls_start_client(struct io *io, struct tls_client_ctx *ctx, const char *host,
+		     struct loop *loop UNUSED)
+{
+	bool wants_kernel = tls_client_ctx_wants_kernel(ctx);
+	const char *name = tls_client_ctx_server_name(ctx);
+	struct tls_stream *stream =
+	    start_stream(io, tls_client_ctx_ssl(ctx), TLS_SIDE_CLIENT, wants_kernel);
+
+	if (!stream)
+		return -ENOMEM;
+	if (start_expect(stream, name ? name : host, tls_client_ctx_verifies(ctx))) {
+		tls_stream_free(stream);
+		return -ENOMEM;
+	}
+	start_io(io, stream, wants_kernel);
+	return 0;
+}
+
+static enum tls_progress shake_failed(struct tls_stream *stream, enum tls_progress failure)
+{
+	stream->state = TLS_STATE_FAILED;
+	stream->failure = failure;
+	tls_stream_drop_secrets(stream);
+	return failure;
+}
+
+static enum tls_progress shake_unverified(struct tls_stream *stream)
+{
+	long result = SSL_get_verify_result(stream->ssl);
+	bool is_name =
+	    result == X509_V_ERR_HOSTNAME_MISMATCH || result == X509_V_ERR_IP_ADDRESS_MISMATCH;
+
+	tls_stream_set_error(stream, "certificate not accepted: %s%s%s%s",
+			     X509_verify_cert_error_string(result), is_name ? " (expected \"" : "",
+			     is_name ? stream->expected_name : "", is_name ? "\")" : "");
+	return shake_failed(stream, TLS_UNVERIFIED);
+}
+
+/* Words for what OpenSSL, the socket or our own callbacks have against going on. */
+static enum tls_progress shake_explain(struct tls_stream *stream)
+{
+	unsigned long code = ERR_peek_error();
+	bool is_silent = !code || ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
+
+	if (stream->side == TLS_SIDE_CLIENT &&
+	    ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED &&
+	    SSL_get_verify_result(stream->ssl) != X509_V_OK)
+		return shake_unverified(stream);
+	if (stream->refused)
+		tls_stream_set_error(stream, "%s", stream->refused);
+	else if (is_silent && stream->socket_error)
+		tls_stream_set_error(stream, "%s during the TLS handshake",
+				     strerror(stream->socket_error));
+	else if (is_silent)
+		tls_stream_set_error(stream,
+				     "the peer closed the connection during the TLS handshake");
+	else
+		tls_stream_set_error(stream, "TLS handshake: %s", tls_openssl_reason());
+	return shake_failed(stream, TLS_FAILED);
+}
+
+static enum tls_progress shake(struct tls_stream *stream)
+{
+	int ret = SSL_do_handshake(stream->ssl);
+
+	if (ret == 1) {
+		stream->state = TLS_STATE_FLUSHING;
+		return TLS_READY;
+	}
+	switch (SSL_get_error(stream->ssl, ret)) {
+	case SSL_ERROR_WANT_READ:
+	case SSL_ERROR_WANT_WRITE:
+		return TLS_AGAIN;
+	default:
+		return shake_explain(stream);
+	}
+}
+
+static void shake_note_facts(struct tls_stream *stream)
+{
+	stream->version = SSL_get_version(stream->ssl);
+	stream->cipher = SSL_get_cipher_name(stream->ssl);
+	stream->resumed = SSL_session_reused(stream->ssl) == 1;
+}
+
+/* Everything of the handshake is sent: whose records are they from here? */
+static enum tls_progress shake_finish(struct tls_stream *stream, struct io *io)
+{
+	int err = 0;
+
+	shake_note_facts(stream);
+	if (stream->secrets)
+		io->why_not_kernel = tls_kernel_offer(stream, &err);
+	tls_stream_drop_secrets(stream);
+	tls_server_ctx_free(stream->server);
+	stream->server = NULL;
+	free(stream->expected_name);
+	stream->expected_name = NULL;
+	if (err) {
+		tls_stream_set_error(stream, "%s: %s", io->why_not_kernel, strerror(-err));
+		return shake_failed(stream, TLS_FAILED);
+	}
+	if (!io->why_not_kernel) {
+		tls_stream_drop_ssl(stream);
+		io->ops = &tls_kernel_ops;
+	} else {
+		stream->exact_reads = false;
+		SSL_set_msg_callback(stream->ssl, NULL);
+	}
+	stream->state = TLS_STATE_READY;
+	io->readable = true; /* data may have come with the last handshake record, without an event
+				of its own */
+	return TLS_READY;
+}
+
+enum tls_progress tls_handshake(struct io *io)
+{
+	struct tls_stream *stream = tls_stream_of(io);
+	enum tls_progress progress = TLS_READY;
+	int err;
+
+	BUG_ON(!stream);
+	if (stream->state == TLS_STATE_READY)
+		return TLS_READY;
+	if (stream->state == TLS_STATE_FAILED)
+		return stream->failure;
+	if (stream->state == TLS_STATE_SHAKING) {
+		tls_call_begin(stream, io);
+		progress = shake(stream);
+		err = tls_call_end(stream, io, false);
+		if (stream->drained)
+			io->readable = false;
+	} else {
+		err = tls_out_flush(stream, io, false);
+	}
+	if (progress == TLS_FAILED || progress == TLS_UNVERIFIED)
+		return progress;
+	if (err && err != -EAGAIN) {
+		tls_stream_set_error(stream, "%s during the TLS handshake", strerror(-err));
+		return shake_failed(stream, TLS_FAILED);
+	}
+	return progress == TLS_AGAIN || err ? TLS_AGAIN : shake_finish(stream, io);
+}
+
+const char *tls_error(const struct io *io)
+{
+	const struct tls_stream *stream = tls_stream_of(io);
+
+	return stream && stream->error_text ? stream->error_text : "";
+}
+
+void tls_get_facts(const struct io *io, struct tls_facts *ret_facts)
+{
+	const struct tls_stream *stream = tls_stream_of(io);
+	bool by_kernel = io->ops == &tls_kernel_ops;
+
+	*ret_facts = (struct tls_facts){.version = "", .cipher = ""};
+	if (!stream)
+		return;
+	snprintf(ret_facts->sni, sizeof(ret_facts->sni), "%s", stream->sni ? stream->sni : "");
+	ret_facts->version = stream->version ? stream->version : "";
+	ret_facts->cipher = stream->cipher ? stream->cipher : "";
+	ret_facts->resumed = stream->resumed;
+	ret_facts->kernel_receive = by_kernel;
+	ret_facts->kernel_send = by_kernel;
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of this folder share. One struct tls_stream is one end of a TLS connection. */
+#ifndef PENSTOCK_TLS_TLS_INTERNAL_H
+#define PENSTOCK_TLS_TLS_INTERNAL_H
+
+#include <linux/tls.h>
+#include <openssl/ssl.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "base/io.h"
+#include "conf/conf.h"
+#include "tls/tls.h"
+
+/* Plain bytes of one record (RFC 8446, 5.1), and of what one send takes. */
+#define TLS_RECORD_MAX 16384
+#define TLS_BATCH_MAX (4 * TLS_RECORD_MAX)
+
+/* Socket bytes read in one call, and held for one stream in either direction. */
+#define TLS_IN_MAX 65536
+#define TLS_OUT_MAX (TLS_BATCH_MAX + 8192)
+
+/* Record types (RFC 8446, B.1), handshake types (B.3) and alerts (B.2). */
+enum { TLS_TYPE_ALERT = 21, TLS_TYPE_HANDSHAKE = 22, TLS_TYPE_DATA = 23 };
+enum { TLS_HANDSHAKE_NEW_SESSION_TICKET = 4, TLS_HANDSHAKE_KEY_UPDATE = 24 };
+enum { TLS_ALERT_WARNING = 1, TLS_ALERT_FATAL = 2 };
+enum { TLS_ALERT_CLOSE_NOTIFY = 0, TLS_ALERT_UNEXPECTED_MESSAGE = 10, TLS_ALERT_INTERNAL = 80 };
+
+/* The two directions of a connection, named as TLS names its secrets. */
+enum tls_side { TLS_SIDE_CLIENT, TLS_SIDE_SERVER, TLS_SIDE_MAX };
+
+/* What is gathered during a handshake so that the kernel can take over. Wiped and freed after it.
+ */
+struct tls_secrets {
+	struct {
+		bool known;
+		unsigned char
+		    secret[EVP_MAX_MD_SIZE]; /* TLS 1.3 traffic secret of what this side writes */
+		size_t len_bytes;
+		uint64_t records; /* seen since the secret came into use */
+	} of[TLS_SIDE_MAX];
+};
+
+/* What the kernel wants for one direction. */
+struct tls_direction_keys {
+	unsigned char key[32];
+	unsigned char iv[12]; /* TLS 1.2 with GCM: only the 4 bytes of the salt */
+	uint64_t next_record;
+};
+
+struct tls_keys {
+	uint16_t version; /* TLS_1_2_VERSION, TLS_1_3_VERSION of linux/tls.h */
+	uint16_t cipher; /* TLS_CIPHER_* of linux/tls.h */
+	struct tls_direction_keys of[TLS_SIDE_MAX];
+};
+
+/* Bytes that wait in memory; data is NULL while there are none. */
+struct tls_queue {
+	char *data;
+	size_t offset;
+	size_t len_bytes; /* still to be taken, from offset */
+};
+
+enum tls_state { TLS_STATE_SHAKING, TLS_STATE_FLUSHING, TLS_STATE_READY, TLS_STATE_FAILED };
+
+struct tls_stream {
+	SSL *ssl; /* NULL when the kernel has the keys */
+	struct tls_secrets *secrets; /* NULL unless a hand-over is still possible */
+	struct tls_server_ctx *server; /* a reference, for the time of the handshake */
+	struct tls_queue in; /* read from the socket, not yet by OpenSSL */
+	struct tls_queue out; /* records that the socket did not take */
+	size_t owed_bytes; /* plain bytes within `out` that the caller was not told of: it gives
+			      them again */
+	int fd;
+	int socket_error; /* errno that the socket gave */
+	int recv_end; /* what every further recv returns, where recv_ended */
+	uint32_t skip_bytes; /* of a session ticket that goes on in the next record */
+	enum tls_state state;
+	enum tls_progress failure; /* where state is FAILED */
+	enum tls_side side; /* ours */
+	bool exact_reads; /* nothing beyond the record at hand leaves the socket */
+	bool drained; /* in this call: the socket has no more for now */
+	bool peer_closed; /* io->peer_closed as this call found it */
+	bool socket_ended; /* FIN was read */
+	bool recv_ended;
+	bool close_notified; /* our alert is made */
+	bool resumed;
+	uint16_t n_ignored; /* records from the peer that meant nothing to us */
+	const char *refused; /* by our own callbacks: why; goes into the error text */
+	const char *version;
+	const char *cipher;
+	char *sni;
+	char *expected_name; /* client side, for error texts */
+	char *error_text;
+};
+
+extern const struct io_ops tls_openssl_ops;
+extern const struct io_ops tls_kernel_ops;
+
+/* NULL where the io is not of TLS. */
+struct tls_stream *tls_stream_of(const struct io *io);
+
+/* Wipes and frees it and what it holds, not the descriptor. Takes NULL. */
+void tls_stream_free(struct tls_stream *stream);
+
+/* Frees the SSL object without a word to the peer; the session stays good for resumption. */
+void tls_stream_drop_ssl(struct tls_stream *stream);
+void tls_stream_drop_secrets(struct tls_stream *stream);
+
+void tls_stream_set_error(struct tls_stream *stream, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* tls_bio.c */
+
+int tls_bio_init(void) MUST_CHECK;
+
+/* The stream's socket as a BIO; owned by the SSL. 0 or -ENOMEM. */
+int tls_bio_attach(struct tls_stream *stream) MUST_CHECK;
+
+/*
+ * Every call into OpenSSL that may read or write stands between these two: begin() makes the
+ * thread's buffers the stream's, end() sends what was written and keeps what is left. end(): 0,
+ * -EAGAIN (the socket did not take it all), -errno. `more`: as for io_send().
+ */
+void tls_call_begin(struct tls_stream *stream, struct io *io);
+int tls_call_end(struct tls_stream *stream, struct io *io, bool more) MUST_CHECK;
+
+/* Sends what an earlier call left. 0, -EAGAIN, -errno. */
+int tls_out_flush(struct tls_stream *stream, struct io *io, bool more) MUST_CHECK;
+
+/* TLS_IN_MAX bytes, the calling thread's, outside begin and end. */
+char *tls_thread_buffer(void);
+
+/* TLS_RECORD_MAX bytes, the calling thread's, to make one record of several parts. */
+char *tls_thread_gather(void);
+
+/* tls_ctx.c, tls_server_ctx.c, tls_client_ctx.c */
+
+/* An SSL_CTX with what is the same for all; NULL: no memory. */
+SSL_CTX *tls_ctx_new_common(bool is_server, bool wants_kernel) MUST_CHECK;
+
+/* The context of the first certificate, with which every handshake starts. */
+SSL_CTX *tls_server_ctx_first(struct tls_server_ctx *ctx);
+struct tls_server_ctx *tls_server_ctx_ref(struct tls_server_ctx *ctx);
+bool tls_server_ctx_wants_kernel(const struct tls_server_ctx *ctx);
+
+SSL_CTX *tls_client_ctx_ssl(struct tls_client_ctx *ctx);
+bool tls_client_ctx_wants_kernel(const struct tls_client_ctx *ctx);
+bool tls_client_ctx_verifies(const struct tls_client_ctx *ctx);
+const char *tls_client_ctx_server_name(const struct tls_client_ctx *ctx);
+
+/* The context whose certificate is for `name` (lower case): exact, else by wildcard, else the
+ * first. */
+SSL_CTX *tls_server_ctx_pick(struct tls_server_ctx *ctx, const char *name);
+
+/* tls_pem.c: files of the configuration. Errors go to `diag` at the file's mark. */
+
+struct tls_pem {
+	char *data; /* wiped when freed */
+	size_t len_bytes;
+};
+
+int tls_pem_read(const struct conf_file *file, const struct tls_files *files, bool is_secret,
+		 struct conf_diag *diag, struct tls_pem *ret_pem) MUST_CHECK;
+void tls_pem_done(struct tls_pem *pem);
+
+/* Adds what OpenSSL last complained about; empties its error queue. */
+void tls_pem_complain(struct conf_diag *diag, const struct conf_file *file, const char *what);
+
+/* The oldest error in OpenSSL's queue as words. */
+const char *tls_openssl_reason(void);
+
+/* tls_keys.c */
+
+int tls_keys_init(void) MUST_CHECK;
+
+/* One TLS 1.3 direction (RFC 8446, 7.3). 0 or -errno. */
+int tls_keys_expand_13(const EVP_MD *md, const unsigned char *secret, size_t secret_len,
+		       size_t key_len, struct tls_direction_keys *ret_keys) MUST_CHECK;
+
+/* The keys of a finished handshake. 0, -ENOTSUP (a cipher or version that the kernel does not
+ * know), -errno. */
+int tls_keys_derive(SSL *ssl, const struct tls_secrets *secrets,
+		    struct tls_keys *ret_keys) MUST_CHECK;
+
+/* Key length of a TLS_CIPHER_*. */
+size_t tls_keys_len(uint16_t cipher);
+
+/* Callbacks that fill the stream's secrets. */
+void tls_keys_on_keylog(const SSL *ssl, const char *line);
+void tls_keys_on_message(int is_write, int version, int content_type, const void *data,
+			 size_t len_bytes, SSL *ssl, void *argument);
+
+/* tls_kernel.c */
+
+void tls_kernel_probe(bool allowed);
+
+/*
+ * Moves the keys of a finished handshake to the kernel. NULL: done, tls_kernel_ops fit from now on.
+ * Else why not; the stream is as it was, unless *ret_err is set: then the connection is lost.
+ */
+const char *tls_kernel_offer(struct tls_stream *stream, int *ret_err) MUST_CHECK;
+
+#endif

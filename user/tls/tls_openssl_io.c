@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Application data through OpenSSL: the path that always exists. Many records a call in both
+ * directions.
+ *
+ * A record that is made cannot be unmade. What the socket does not take of a batch therefore stays
+ * in the stream, and the caller is told -EAGAIN as if nothing had been taken; it comes again with
+ * the same bytes, which are then owed to it: they are counted as taken without being sent twice.
+ */
+#include <errno.h>
+#include <openssl/err.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tls/tls_internal.h"
+
+/* Why SSL_read() had nothing: 0, -EAGAIN, -errno. */
+static ssize_t recv_explain(struct tls_stream *stream)
+{
+	unsigned long code = ERR_peek_error();
+	bool is_silent = !code || ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
+
+	switch (SSL_get_error(stream->ssl, 0)) {
+	case SSL_ERROR_WANT_READ:
+	case SSL_ERROR_WANT_WRITE:
+		return -EAGAIN;
+	case SSL_ERROR_ZERO_RETURN:
+		return 0;
+	}
+	if (is_silent && stream->socket_error) {
+		tls_stream_set_error(stream, "%s", strerror(stream->socket_error));
+		return -stream->socket_error;
+	}
+	if (is_silent)
+		tls_stream_set_error(stream,
+				     "the peer closed without close_notify: data may be missing");
+	else
+		tls_stream_set_error(stream, "TLS: %s", tls_openssl_reason());
+	return -EPROTO;
+}
+
+static ssize_t recv_records(struct tls_stream *stream, char *data, size_t len_bytes)
+{
+	size_t done = 0;
+
+	while (done < len_bytes) {
+		size_t n;
+		ssize_t end;
+
+		if (SSL_read_ex(stream->ssl, data + done, len_bytes - done, &n) == 1) {
+			done += n;
+			continue;
+		}
+		end = recv_explain(stream);
+		if (end != -EAGAIN) {
+			stream->recv_ended = true;
+			stream->recv_end = (int)end;
+		}
+		return done ? (ssize_t)done : end;
+	}
+	return (ssize_t)done;
+}
+
+static ssize_t tls_openssl_recv(struct io *io, void *data, size_t len_bytes)
+{
+	struct tls_stream *stream = io->impl;
+	bool is_full;
+	ssize_t n;
+	int err;
+
+	if (stream->state != TLS_STATE_READY)
+		return -ENOTCONN;
+	if (stream->recv_ended)
+		return stream->recv_end;
+	tls_call_begin(stream, io);
+	n = recv_records(stream, data, len_bytes);
+	is_full = n > 0 && (size_t)n == len_bytes;
+	err = tls_call_end(stream, io, false);
+	if (err == -ENOMEM) /* what was read is lost */
+		return -ENOMEM;
+	if (stream->drained && !is_full && !stream->recv_ended)
+		io->readable = false;
+	return n;
+}
+
+struct source {
+	const struct iovec *parts;
+	int n_parts;
+	size_t offset; /* in parts[0] */
+};
+
+static size_t source_len(const struct source *source)
+{
+	size_t len_bytes = 0;
+
+	for (int i = 0; i < source->n_parts; i++)
+		len_bytes += source->parts[i].iov_len;
+	return len_bytes - source->offset;
+}
+
+/* Takes at most `len_bytes` and copies them, or only passes over them where `to` is NULL. */
+static size_t source_take(struct source *source, char *to, size_t len_bytes)
+{
+	size_t done = 0;
+
+	while (done < len_bytes && source->n_parts) {
+		size_t n = MIN(len_bytes - done, source->parts[0].iov_len - source->offset);
+
+		if (to && n)
+			memcpy(to + done, (const char *)source->parts[0].iov_base + source->offset,
+			       n);
+		done += n;
+		source->offset += n;
+		if (source->offset == source->parts[0].iov_len) {
+			source->parts++;
+			source->n_parts--;
+			source->offset = 0;
+		}
+	}
+	return done;
+}
+
+/* The next record's bytes: where they lie, or gathered. */
+static const char *source_next(struct source *source, size_t *ret_len)
+{
+	const char *in_place;
+
+	for (; source->n_parts && !source->parts[0].iov_len; source->n_parts--)
+		source->parts++;
+	if (!source->n_parts) {
+		*ret_len = 0;
+		return NULL;
+	}
+	in_place = (const char *)source->parts[0].iov_base + source->offset;
+	if (source->n_parts > 1 && source->parts[0].iov_len - source->offset < TLS_RECORD_MAX) {
+		*ret_len = source_take(source, tls_thread_gather(), TLS_RECORD_MAX);
+		return tls_thread_gather();
+	}
+	*ret_len = source_take(source, NULL, TLS_RECORD_MAX);
+	return in_place;
+}
+
+/* Makes records of at most a batch; the bytes that went in, or -EPROTO. */
+static ssize_t send_records(struct tls_stream *stream, struct source *source)
+{
+	size_t done = 0;
+
+	while (done + TLS_RECORD_MAX <= TLS_BATCH_MAX) {
+		size_t len_bytes, n;
+		const char *data = source_next(source, &len_bytes);
+
+		if (!len_bytes)
+			break;
+		if (SSL_write_ex(stream->ssl, data, len_bytes, &n) != 1 || n != len_bytes) {
+			tls_stream_set_error(stream, "TLS: %s", tls_openssl_reason());
+			return -EPROTO;
+		}
+		done += n;
+	}
+	return (ssize_t)done;
+}
+
+static size_t send_settle(struct tls_stream *stream, struct source *source)
+{
+	size_t n = source_take(source, NULL, MIN(stream->owed_bytes, source_len(source)));
+
+	stream->owed_bytes -= n;
+	return n;
+}
+
+static ssize_t tls_openssl_send(struct io *io, const struct iovec *parts, int n_parts, bool more)
+{
+	struct tls_stream *stream = io->impl;
+	struct source source = {.parts = parts, .n_parts = n_parts};
+	size_t settled;
+	ssize_t made;
+	int err;
+
+	if (stream->state != TLS_STATE_READY)
+		return -ENOTCONN;
+	err = tls_out_flush(stream, io, more);
+	if (err)
+		return err;
+	settled = send_settle(stream, &source);
+	if (stream->owed_bytes)
+		return (ssize_t)settled;
+	tls_call_begin(stream, io);
+	made = send_records(stream, &source);
+	err = tls_call_end(stream, io, more);
+	if (made < 0)
+		return made;
+	if (err && err != -EAGAIN)
+		return err;
+	if (!err)
+		return (ssize_t)settled + made;
+	stream->owed_bytes = (size_t)made;
+	return settled ? (ssize_t)settled : -EAGAIN;
+}
+
+static int tls_openssl_shutdown_send(struct io *io)
+{
+	struct tls_stream *stream = io->impl;
+	int err = tls_out_flush(stream, io, false);
+
+	if (!err && !stream->close_notified && stream->state == TLS_STATE_READY) {
+		tls_call_begin(stream, io);
+		SSL_shutdown(
+		    stream->ssl); /* only makes the alert; the peer's is read by SSL_read() */
+		stream->close_notified = true;
+		err = tls_call_end(stream, io, false);
+	}
+	if (err)
+		return err;
+	return shutdown(stream->fd, SHUT_WR) ? -errno : 0;
+}
+
+static void tls_openssl_close(struct io *io)
+{
+	tls_stream_free(io->impl);
+	io->impl = NULL;
+	close(io->watch.fd);
+}
+
+const struct io_ops tls_openssl_ops = {
+    .name = "openssl",
+    .recv = tls_openssl_recv,
+    .send = tls_openssl_send,
+    .shutdown_send = tls_openssl_shutdown_send,
+    .close = tls_openssl_close,
+};
