@@ -76,6 +76,11 @@ struct server_value {
 	__u16 pad; /* zero */
 };
 
+/* The single value of the pinned map `layout`. */
+struct steer_layout {
+	__u32 abi_version;
+};
+
 #ifndef __cplusplus
 _Static_assert(sizeof(struct flow_key) == 16, "flow_key is ABI");
 _Static_assert(sizeof(struct flow_value) == 56, "flow_value is ABI");
@@ -83,6 +88,7 @@ _Static_assert(sizeof(struct service_key) == 8, "service_key is ABI");
 _Static_assert(sizeof(struct service_value) == 24, "service_value is ABI");
 _Static_assert(sizeof(struct server_key) == 8, "server_key is ABI");
 _Static_assert(sizeof(struct server_value) == 12, "server_value is ABI");
+_Static_assert(sizeof(struct steer_layout) == 4, "steer_layout is ABI");
 #endif
 
 #endif

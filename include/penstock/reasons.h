@@ -24,7 +24,9 @@
 	X(DROP_TTL, drop_ttl, "TTL ran out") \
 	X(DROP_NO_ROUTE, drop_no_route, "no route to the server or back to the client") \
 	X(DROP_MAP_FULL, drop_map_full, "the flow table took no further entry") \
-	X(PASS_TOO_BIG, pass_too_big, "larger than the MTU of the way out: left to the host")
+	X(PASS_TOO_BIG, pass_too_big, "larger than the MTU of the way out: left to the host") \
+	X(DROP_NO_FORWARDING, drop_no_forwarding, "the device it came in by does not forward IPv4 (sysctl)") \
+	X(PASS_TO_TC, pass_to_tc, "the way out takes no frames from XDP: left to the tc program")
 
 /* Why a connection ended, or a request was answered by penstock itself. */
 #define PENSTOCK_CLOSE_REASONS(X) \
