@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The parts of the broker, for its own files. */
+#ifndef PENSTOCK_BROKER_BROKER_INTERNAL_H
+#define PENSTOCK_BROKER_BROKER_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/list.h"
+#include "base/loop.h"
+#include "broker/broker.h"
+#include "plane/plane.h"
+
+/* ---- broker_listen.c: listening sockets, kept over reloads by their bind text ---- */
+
+struct listeners {
+	struct list all;
+	size_t n_threads; /* sockets per address */
+};
+
+void listeners_init(struct listeners *listeners, size_t n_threads);
+
+/* Closes all; UNIX sockets are removed. */
+void listeners_done(struct listeners *listeners);
+
+/*
+ * Opens what `conf` wants and is not open yet. All errors go to `diag`; on failure nothing has
+ * changed. After success either listeners_commit() or listeners_undo() must follow. `patience_ms`:
+ * how long an address in use is tried again.
+ */
+int listeners_prepare(struct listeners *listeners, const struct conf *conf,
+		      unsigned int patience_ms, struct conf_diag *diag) MUST_CHECK;
+
+/* Closes what the last listeners_prepare() found no longer wanted. */
+void listeners_commit(struct listeners *listeners);
+
+/* Closes what the last listeners_prepare() opened. */
+void listeners_undo(struct listeners *listeners);
+
+/* Adds copies of the descriptors that are wanted. 0 or -errno. */
+int listeners_add_to(const struct listeners *listeners, struct bundle *bundle) MUST_CHECK;
+
+/* A listening UNIX socket with these permissions; what a process that is gone left at the path is
+ * removed. -errno. */
+int listen_unix(const char *path, mode_t mode) MUST_CHECK;
+
+/* ---- broker_runtime.c: the runtime folder ---- */
+
+struct runtime {
+	char *dir; /* NULL: not opened */
+	int lock_fd;
+	int admin_fd;
+	int control_fd;
+};
+
+/* Makes the folder, takes its lock, opens the sockets. 0 or -errno with an error in `diag`. */
+int runtime_open(struct runtime *runtime, const char *dir, struct conf_diag *diag) MUST_CHECK;
+
+/* Removes the sockets. Right for a runtime that was never opened but is zeroed. */
+void runtime_close(struct runtime *runtime);
+
+/* ---- broker_plane.c: the steer lane's kernel side ---- */
+
+/* Where `conf` steers: programs loaded and attached, maps and description in the bundle. `plane` is
+ * opened at need. */
+int broker_plane_prepare(struct plane **plane, const struct conf *conf, struct bundle *bundle,
+			 struct conf_diag *diag) MUST_CHECK;
+
+/* After the worker has taken `conf`, or refused another: attachments become what `conf` wants. */
+void broker_plane_settle(struct plane *plane, const struct conf *conf);
+
+/* ---- broker_generation.c ---- */
+
+/* What the broker holds of the host over all generations. */
+struct host {
+	struct runtime runtime;
+	struct listeners listeners;
+	struct plane *plane; /* NULL: nothing steers, or did */
+};
+
+void host_init(struct host *host);
+void host_done(struct host *host);
+
+/* A configuration and the bundle with all that it needs. Zeroed: none. */
+struct generation {
+	struct conf *conf;
+	struct bundle *bundle;
+};
+
+void generation_free(struct generation *generation);
+
+/*
+ * Reads the configuration and opens what it names. `current`: what runs now, NULL at the start. On
+ * failure, with errors in `diag`, the listeners are as before; after success listeners_commit() or
+ * listeners_undo() must follow.
+ */
+int generation_prepare(struct host *host, const char *config_path, uint64_t number,
+		       const struct conf *current, struct conf_diag *diag,
+		       struct generation *ret_generation) MUST_CHECK;
+
+/* ---- broker_child.c: the worker process ---- */
+
+struct child {
+	pid_t pid; /* 0: none runs */
+	int socket_fd;
+	uint64_t started_ms;
+};
+
+/* fork() and exec() of our own program. 0 or -errno. */
+int child_start(struct child *child) MUST_CHECK;
+
+/* SIGKILL; the end is seen as any other. */
+void child_kill(const struct child *child);
+
+/* Has it ended? `ret_status` as of waitpid(). */
+bool child_has_ended(struct child *child, int *ret_status);
+
+/* "exit status 1", "signal 9 (Killed)". */
+const char *child_describe_end(int status, char text[64]);
+
+/* ---- broker_control.c: commands over the broker's socket ---- */
+
+struct control;
+
+/* `listen_fd` stays the caller's. `on_reload` is called when a client asks for a reload. NULL: no
+ * memory. */
+struct control *control_new(struct loop *loop, int listen_fd, void (*on_reload)(void *argument),
+			    void *argument) MUST_CHECK;
+void control_free(struct control *control);
+
+/* Those who asked up to now are answered by the next control_answer(). */
+void control_begin(struct control *control);
+
+void control_answer(struct control *control, const char *text);
+
+/* ---- broker_util.c ---- */
+
+/* One log line for each line of `text`. */
+void log_lines(enum log_level level, const char *message, const char *text);
+
+/* The lines of both texts, each once: both processes parse the same text and warn of the same.
+ * malloc()ed; NULL: no memory. */
+char *text_merge(const char *ours, const char *theirs) MUST_CHECK;
+
+/* As many as we may have: every connection of the worker, which inherits the limit, takes two. */
+void raise_open_files(void);
+
+#endif
