@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One network namespace: a name, links, addresses, and programs that run in it."""
+import ctypes
 import os
 import signal
+import socket
 import subprocess
 
 from .process import LabError, Process
@@ -13,6 +15,12 @@ def ip(*arguments):
     if done.returncode != 0:
         raise LabError(f"ip {' '.join(map(str, arguments))}: {done.stderr.strip()}")
     return done.stdout
+
+
+def set_namespace(descriptor):
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(descriptor, 0x40000000) != 0:  # CLONE_NEWNET
+        raise OSError(ctypes.get_errno(), "setns")
 
 
 class Namespace:
@@ -49,6 +57,35 @@ class Namespace:
         process = Process(self.wrap(argv), self.directory / f"{name}.log", name, environment)
         self.processes.append(process)
         return process
+
+    def socket(self, family=socket.AF_INET, kind=socket.SOCK_STREAM):
+        """A socket that lives in this namespace; sockets stay where they were made, so only this call moves there."""
+        home, there = os.open("/proc/thread-self/ns/net", os.O_RDONLY), os.open(f"/run/netns/{self.name}", os.O_RDONLY)
+        try:
+            set_namespace(there)
+            try:
+                return socket.socket(family, kind)
+            finally:
+                set_namespace(home)
+        finally:
+            os.close(home)
+            os.close(there)
+
+    def connect(self, address, port, timeout_s=20):
+        """A TCP connection from here."""
+        client = self.socket()
+        client.settimeout(timeout_s)
+        client.connect((address, port))
+        return client
+
+    def listen(self, port, backlog=1024, timeout_s=20):
+        """A TCP listener on all addresses of this namespace."""
+        server = self.socket()
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.settimeout(timeout_s)
+        server.bind(("0.0.0.0", port))
+        server.listen(backlog)
+        return server
 
     def sysctl(self, key, value):
         self.run("sh", "-c", f"echo {value} >/proc/sys/{key.replace('.', '/')}")

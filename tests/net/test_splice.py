@@ -1,0 +1,351 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The splice lane with real sockets: routing on SNI, every end of a stream, bounds, failures."""
+import hashlib
+import os
+import pathlib
+import select
+import socket
+import ssl
+import struct
+import threading
+import time
+
+import pytest
+
+import lab as laboratory
+
+PORT = 9000
+ORIGIN_PORT = 7000
+ENGINES = ("auto", "copy", "pipe")
+
+
+def config(lab, relay="auto", timeouts=None, servers=None, **listener):
+    servers = servers or [f"{lab.origins[0].address}:{ORIGIN_PORT}"]
+    return {
+        "listeners": [{"bind": f"{lab.node.address}:{PORT}", "timeouts": timeouts or {},
+                       "routes": [{"pass": "service", "relay": relay}], **listener}],
+        "origins": {"service": {"servers": servers, "timeouts": {"connect": "500ms"}}},
+    }
+
+
+@pytest.fixture
+def start(lab):
+    """Starts the daemon with a configuration; stopped at the end, which must go well."""
+    daemons = []
+
+    def start_daemon(configuration):
+        daemons.append(laboratory.Penstock(lab.node, lab.pin_dir, configuration))
+        return daemons[-1]
+
+    yield start_daemon
+    for daemon in daemons:
+        if daemon.process.is_running():
+            daemon.stop()
+
+
+def pair(lab, listener):
+    """A client's connection and the origin's end of it."""
+    client = lab.client.connect(lab.node.address, PORT)
+    origin, _ = listener.accept()
+    origin.settimeout(20)
+    return client, origin
+
+
+def receive_all(sock):
+    digest, total = hashlib.sha256(), 0
+    while data := sock.recv(1 << 20):
+        digest.update(data)
+        total += len(data)
+    return digest.hexdigest(), total
+
+
+def send_all(sock, total, block):
+    digest = hashlib.sha256()
+    while total > 0:
+        part = block[:total]
+        sock.sendall(part)
+        digest.update(part)
+        total -= len(part)
+    sock.shutdown(socket.SHUT_WR)
+    return digest.hexdigest()
+
+
+def in_thread(function, *arguments):
+    result = []
+    thread = threading.Thread(target=lambda: result.append(function(*arguments)), daemon=True)
+    thread.start()
+
+    def wait():
+        thread.join(120)
+        assert result, "the other side did not finish"
+        return result[0]
+
+    return wait
+
+
+def reset(sock):
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def rss_kib(pid):
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    raise AssertionError("no VmRSS")
+
+
+def wait_closes(daemon, reason, count=1):
+    laboratory.wait_until(lambda: daemon.status()["closes"][reason] >= count, f"{count} connections closed: {reason}")
+
+
+@pytest.mark.parametrize("relay", ENGINES)
+def test_gibibyte_each_way_and_half_close(lab, start, relay):
+    total = 1 << 30 if relay == "auto" else 64 << 20
+    daemon = start(config(lab, relay))
+    block = os.urandom(1 << 20)
+    with lab.origins[0].listen(ORIGIN_PORT) as listener:
+        client, origin = pair(lab, listener)
+        received = in_thread(receive_all, origin)
+        sent = in_thread(send_all, client, total, block)
+        assert received() == (sent(), total)
+        # The client has ended; the other direction is still open.
+        received = in_thread(receive_all, client)
+        sent = in_thread(send_all, origin, total, block)
+        assert received() == (sent(), total)
+        client.close()
+        origin.close()
+    wait_closes(daemon, "done")
+    route = daemon.status()["listeners"][0]["routes"][0]
+    assert (route["bytes_from_client"], route["bytes_to_client"]) == (total, total)
+    assert route["relay"] == ("copy" if relay == "copy" else "pipe")
+    assert daemon.status()["counters"]["relay_mismatches"] == 0
+
+
+@pytest.mark.parametrize("relay", ENGINES)
+def test_reset_by_the_client_reaches_the_origin(lab, start, relay):
+    daemon = start(config(lab, relay))
+    with lab.origins[0].listen(ORIGIN_PORT) as listener:
+        client, origin = pair(lab, listener)
+        client.sendall(b"x")
+        assert origin.recv(1) == b"x"
+        reset(client)
+        with pytest.raises(ConnectionResetError):
+            origin.recv(1)
+    wait_closes(daemon, "client_reset")
+
+
+@pytest.mark.parametrize("relay", ENGINES)
+def test_reset_by_the_origin_reaches_the_client(lab, start, relay):
+    daemon = start(config(lab, relay))
+    with lab.origins[0].listen(ORIGIN_PORT) as listener:
+        client, origin = pair(lab, listener)
+        client.sendall(b"x")
+        assert origin.recv(1) == b"x"
+        reset(origin)
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+    wait_closes(daemon, "origin_reset")
+
+
+@pytest.mark.parametrize("relay", ENGINES)
+def test_client_that_does_not_read_is_bounded(lab, start, relay):
+    daemon = start(config(lab, relay))
+    worker = daemon.pids()[1]
+    with lab.origins[0].listen(ORIGIN_PORT) as listener:
+        clients = [pair(lab, listener) for _ in range(20)]
+        before = rss_kib(worker)
+        pushed = 0
+        for _, origin in clients:
+            origin.setblocking(False)
+        block = bytes(1 << 20)
+        quiet_since = time.monotonic()
+        while time.monotonic() - quiet_since < 1.0:
+            for _, origin in clients:
+                try:
+                    pushed += origin.send(block)
+                    quiet_since = time.monotonic()
+                except BlockingIOError:
+                    pass
+            select.select([], [origin for _, origin in clients], [], 0.05)
+        # Kernel buffers of four sockets and a pipe a flow; user memory at most one scratch a flow.
+        assert pushed < 20 * (32 << 20)
+        assert rss_kib(worker) - before < 20 * 128 + 1024
+        for client, origin in clients:
+            client.close()
+            origin.close()
+
+
+def test_five_hundred_connections_at_once(lab, start):
+    daemon = start(config(lab))
+    with lab.origins[0].listen(ORIGIN_PORT) as listener:
+        pairs = {}
+        clients = []
+        for number in range(500):
+            client = lab.client.connect(lab.node.address, PORT)
+            client.sendall(struct.pack("!I", number))
+            clients.append(client)
+        for _ in range(500):
+            origin, _ = listener.accept()
+            origin.settimeout(20)
+            pairs[struct.unpack("!I", origin.recv(4, socket.MSG_WAITALL))[0]] = origin
+        assert daemon.status()["counters"]["connections_open"] == 500
+        for number, client in enumerate(clients):
+            pairs[number].sendall(struct.pack("!I", number ^ 0xffffffff))
+            pairs[number].close()
+            assert client.recv(4, socket.MSG_WAITALL) == struct.pack("!I", number ^ 0xffffffff)
+            client.close()
+    wait_closes(daemon, "done", 500)
+    laboratory.wait_until(lambda: daemon.status()["counters"]["connections_open"] == 0, "all are closed")
+
+
+def test_refused_at_once(lab, start):
+    daemon = start(config(lab))
+    client = lab.client.connect(lab.node.address, PORT)
+    try:
+        assert client.recv(1) == b""
+    except ConnectionResetError:
+        pass
+    wait_closes(daemon, "origin_refused")
+
+
+def test_next_server_where_one_refuses(lab, start):
+    start(config(lab, servers=[f"{lab.origins[1].address}:{ORIGIN_PORT}", f"{lab.origins[0].address}:{ORIGIN_PORT}"]))
+    with lab.origins[0].listen(ORIGIN_PORT) as listener:
+        for _ in range(4):
+            client, origin = pair(lab, listener)
+            origin.sendall(b"y")
+            assert client.recv(1) == b"y"
+
+
+def test_hanging_origin_times_out(lab, start):
+    lab.origins[0].run("ip", "route", "add", "blackhole", f"{lab.client.address}/32")
+    lab.origins[0].run("sh", "-c", "ip link set eth0 down")
+    daemon = start(config(lab))
+    # The neighbour never answers: the connect neither succeeds nor is refused before the timeout.
+    client = lab.client.connect(lab.node.address, PORT)
+    try:
+        assert client.recv(1) == b""
+    except ConnectionResetError:
+        pass
+    closes = daemon.status()["closes"]
+    assert closes["origin_connect_timeout"] + closes["origin_unreachable"] == 1
+
+
+def test_idle_and_half_closed_timeouts(lab, start):
+    daemon = start(config(lab, timeouts={"idle": "1s", "half_closed": "300ms"}))
+    with lab.origins[0].listen(ORIGIN_PORT) as listener:
+        client, origin = pair(lab, listener)
+        client.shutdown(socket.SHUT_WR)
+        assert origin.recv(1) == b""
+        assert client.recv(1) == b""
+        wait_closes(daemon, "half_closed_timeout")
+        client, origin = pair(lab, listener)
+        assert client.recv(1) == b""
+        wait_closes(daemon, "idle_timeout")
+
+
+def tls_config(lab, hello="5s"):
+    return {
+        "listeners": [{"bind": f"{lab.node.address}:{PORT}", "timeouts": {"hello": hello}, "routes": [
+            {"sni": "one.example.com", "pass": f"tcp://{lab.origins[0].address}:{ORIGIN_PORT}"},
+            {"sni": "*.example.net", "pass": f"tcp://{lab.origins[1].address}:{ORIGIN_PORT}"},
+        ]}],
+    }
+
+
+def client_hello(name):
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.create_default_context()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname=name)
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    return outgoing.read()
+
+
+def test_sni_leads_to_the_origins_own_certificate(lab, authority, start):
+    daemon = start(tls_config(lab))
+    servers = [laboratory.TlsServer(lab.origins[0], authority.issue("one.example.com"), ORIGIN_PORT, name="one"),
+               laboratory.TlsServer(lab.origins[1], authority.issue("two.example.net"), ORIGIN_PORT, name="two")]
+    for name in ("one.example.com", "two.example.net"):
+        lab.client.run("curl", "-sS", "--fail", "--cacert", authority.file, "--resolve",
+                       f"{name}:{PORT}:{lab.node.address}", f"https://{name}:{PORT}/", "-o", "/dev/null")
+    refused = lab.client.run("curl", "-sS", "--cacert", authority.file, "--resolve",
+                             f"other.example.org:{PORT}:{lab.node.address}", f"https://other.example.org:{PORT}/",
+                             check=False)
+    assert refused.returncode != 0 and "unrecognized name" in refused.stderr
+    assert daemon.status()["closes"]["no_route"] == 1
+    for server in servers:
+        server.process.kill()
+
+
+@pytest.mark.parametrize("step", (1, 100))
+def test_hello_in_pieces(lab, start, step):
+    start(tls_config(lab))
+    hello = client_hello("one.example.com")
+    with lab.origins[0].listen(ORIGIN_PORT) as listener:
+        client = lab.client.connect(lab.node.address, PORT)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for at in range(0, len(hello), step):
+            client.sendall(hello[at:at + step])
+        origin, _ = listener.accept()
+        origin.settimeout(20)
+        assert origin.recv(len(hello), socket.MSG_WAITALL) == hello
+
+
+def test_hello_that_does_not_come_or_is_garbage(lab, start):
+    daemon = start(tls_config(lab, hello="300ms"))
+    hello = client_hello("one.example.com")
+    silent = lab.client.connect(lab.node.address, PORT)
+    partial = lab.client.connect(lab.node.address, PORT)
+    partial.sendall(hello[:50])
+    wait_closes(daemon, "hello_timeout", 2)
+    damaged = lab.client.connect(lab.node.address, PORT)
+    damaged.sendall(hello[:5] + b"\x01\x00\x00\x02\x03\x03" + bytes(len(hello) - 11))
+    wait_closes(daemon, "hello_malformed")
+    plain = lab.client.connect(lab.node.address, PORT)
+    plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+    wait_closes(daemon, "no_route")
+    for client in (silent, partial, damaged, plain):
+        client.close()
+
+
+def test_connection_limit(lab, start):
+    daemon = start({**config(lab, max_connections=2), "process": {"threads": 1}})
+    with lab.origins[0].listen(ORIGIN_PORT) as listener:
+        kept = [pair(lab, listener) for _ in range(2)]
+        extra = lab.client.connect(lab.node.address, PORT)
+        try:
+            assert extra.recv(1) == b""
+        except ConnectionResetError:
+            pass
+        assert daemon.status()["closes"]["limit_connections"] == 1
+        for client, origin in kept:
+            client.sendall(b"z")
+            assert origin.recv(1) == b"z"
+
+
+def test_out_of_descriptors_pauses_and_resumes(lab, start):
+    daemon = start({**config(lab), "process": {"threads": 1}})
+    worker = daemon.pids()[1]
+    with lab.origins[0].listen(ORIGIN_PORT) as listener:
+        in_use = len(os.listdir(f"/proc/{worker}/fd"))
+        lab.node.run("prlimit", f"--nofile={in_use + 20}", "--pid", str(worker))
+        clients = [lab.client.connect(lab.node.address, PORT) for _ in range(40)]
+        laboratory.wait_until(lambda: daemon.status()["counters"]["accept_paused"] > 0, "accepting pauses")
+        lab.node.run("prlimit", "--nofile=4096", "--pid", str(worker))
+        fresh = lab.client.connect(lab.node.address, PORT)
+        fresh.sendall(b"fresh")
+        got = set()
+
+        def served():
+            while select.select([listener], [], [], 0)[0]:
+                origin, _ = listener.accept()
+                got.add(origin)
+            return any(select.select([origin], [], [], 0)[0] and origin.recv(5, socket.MSG_PEEK) == b"fresh"
+                       for origin in got)
+
+        laboratory.wait_until(served, "a connection after the shortage is served")
+        for sock in (*clients, *got, fresh):
+            sock.close()
+    assert "accepting paused" in daemon.log()
