@@ -86,6 +86,7 @@ static enum relay_progress relay_flush_kept(struct relay_dir *dir)
 		if (n < 0)
 			return relay_to_failed(dir, n);
 		dir->delivered_bytes += (size_t)n;
+		stats_add(STAT_RELAY_COPIED_BYTES, n);
 		dir->kept_offset += (size_t)n;
 		dir->kept_len -= (size_t)n;
 	}
