@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "penstock/limits.h"
 #include "stats/stats.h"
+#include "worker/sandbox.h"
 #include "worker/worker_internal.h"
 
 /* Descriptors that are not connections': listeners, maps, logs, pools of pipes. */
@@ -34,6 +35,7 @@ struct worker {
 	uint64_t started_ms;
 	struct timer drain_timer;
 	bool is_draining;
+	bool is_locked_in;
 };
 
 struct loop *worker_loop(struct worker *worker)
@@ -46,8 +48,28 @@ static int worker_find_file(void *argument, const char *path)
 	return bundle_find(argument, BUNDLE_FILE, path, 0);
 }
 
+/*
+ * For good, with the first configuration: it says which user. All before is code that reads nothing
+ * but what the broker has read; all after, certificates and clients first, is locked in.
+ */
+static int worker_lock_in(struct worker *worker, const struct conf *conf, struct conf_diag *diag)
+{
+	struct sandbox_error error;
+	int err;
+
+	if (worker->is_locked_in)
+		return 0;
+	err = sandbox_enter(conf->user, &error);
+	if (err)
+		conf_diag_add(diag, (struct conf_mark){0},
+			      "the worker cannot give up its privileges: %s", error.text);
+	worker->is_locked_in = err == 0;
+	return err;
+}
+
 /* The configuration of a bundle with all that is built from it; NULL with errors in `diag`. */
-static struct snapshot *worker_read_snapshot(struct bundle *bundle, struct conf_diag *diag)
+static struct snapshot *worker_read_snapshot(struct worker *worker, struct bundle *bundle,
+					     struct conf_diag *diag)
 {
 	const struct bundle_entry *entry = NULL;
 	struct tls_files files = {.find = worker_find_file, .argument = bundle};
@@ -68,7 +90,11 @@ static struct snapshot *worker_read_snapshot(struct bundle *bundle, struct conf_
 	}
 	conf = conf_parse(text, len_bytes, entry->name, diag);
 	free(text);
-	return conf ? snapshot_new(conf, bundle->generation, &files, diag) : NULL;
+	if (!conf || worker_lock_in(worker, conf, diag)) {
+		conf_unref(conf);
+		return NULL;
+	}
+	return snapshot_new(conf, bundle->generation, &files, diag);
 }
 
 static const char *worker_config_name(const struct bundle *bundle)
@@ -217,7 +243,7 @@ static void worker_take_bundle(struct worker *worker, struct bundle *bundle)
 {
 	struct bundle_reply reply = {.generation = bundle->generation};
 	struct conf_diag *diag = conf_diag_new(worker_config_name(bundle));
-	struct snapshot *snapshot = diag ? worker_read_snapshot(bundle, diag) : NULL;
+	struct snapshot *snapshot = diag ? worker_read_snapshot(worker, bundle, diag) : NULL;
 	bool is_first = !worker->snapshot;
 	int err = 0;
 
