@@ -163,6 +163,9 @@ static void broker_taken(struct broker *broker, const char *worker_text)
 		broker_commit(broker);
 		broker_report_taken(broker, worker_text);
 		broker_drop_next(broker);
+	} else {
+		log_info("a new worker serves",
+			 LOG_INT("generation", broker->current.bundle->generation));
 	}
 	broker_notify_ready(broker);
 }
@@ -513,15 +516,17 @@ static int broker_prepare_start(struct broker *broker)
 	return broker->control ? 0 : -ENOMEM;
 }
 
+/* What could not be started was told already. */
 static int broker_start(struct broker *broker, const char *config_path)
 {
 	int err = broker_init(broker, config_path);
 
-	if (!err)
-		err = broker_prepare_start(broker);
-	if (!err)
-		err = broker_start_worker(broker);
-	return err;
+	if (err) {
+		log_error("cannot start", LOG_TEXT("reason", strerror(-err)));
+		return err;
+	}
+	err = broker_prepare_start(broker);
+	return err ? err : broker_start_worker(broker);
 }
 
 int broker_run(const char *config_path)
@@ -529,12 +534,11 @@ int broker_run(const char *config_path)
 	struct broker broker;
 	int err = broker_start(&broker, config_path);
 
-	if (!err)
+	if (!err) {
 		err = loop_run(broker.loop);
-	if (err) {
-		log_error("cannot go on", LOG_TEXT("reason", strerror(-err)));
-		broker.exit_status = EXIT_FAILURE;
+		if (err)
+			log_error("cannot go on", LOG_TEXT("reason", strerror(-err)));
 	}
 	broker_done(&broker);
-	return broker.exit_status;
+	return err ? EXIT_FAILURE : broker.exit_status;
 }

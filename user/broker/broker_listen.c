@@ -103,10 +103,22 @@ static bool listen_is_stale(const struct sockaddr_un *un)
 	return is_stale;
 }
 
+/* The file is made with the socket's own mode (net/unix/af_unix.c), so it is never open wider. */
+static int bind_unix(int fd, const struct sockaddr_un *un, mode_t mode)
+{
+	mode_t mask = umask(0);
+	int err = 0;
+
+	if (fchmod(fd, mode) || bind(fd, (const struct sockaddr *)un, sizeof(*un)))
+		err = -errno;
+	umask(mask);
+	return err;
+}
+
 int listen_unix(const char *path, mode_t mode)
 {
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
-	int fd, err = 0;
+	int fd, err;
 
 	if (strlen(path) >= sizeof(un.sun_path))
 		return -ENAMETOOLONG;
@@ -116,9 +128,7 @@ int listen_unix(const char *path, mode_t mode)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	/* Before bind(): the file is made with the socket's own mode, so it is never open wider. */
-	if (fchmod(fd, mode) || bind(fd, (struct sockaddr *)&un, sizeof(un)))
-		err = -errno;
+	err = bind_unix(fd, &un, mode);
 	if (!err && listen(fd, LISTEN_BACKLOG)) {
 		err = -errno;
 		unlink(path);

@@ -10,6 +10,7 @@
 
 #include "broker/broker_internal.h"
 #include "penstock/limits.h"
+#include "tls/tls.h"
 
 static const struct conf_mark nowhere = {0, 0};
 
@@ -71,11 +72,26 @@ static int load_file(void *argument, const struct conf_file *file)
 	return bundle_add(load->bundle, BUNDLE_FILE, file->path, 0, fd);
 }
 
+/* The system's authorities, where an origin is verified against no others. */
+static int load_system_ca(const struct conf *conf, struct load *load)
+{
+	for (size_t i = 0; i < conf->n_origins; i++) {
+		const struct conf_client_tls *tls = conf->origins[i]->tls;
+
+		if (tls && tls->verify && !tls->ca.path)
+			return load_file(load, &(struct conf_file){.path = tls_system_ca_path(),
+								   .mark = tls->mark});
+	}
+	return 0;
+}
+
 static int load_files(const struct conf *conf, struct bundle *bundle, struct conf_diag *diag)
 {
 	struct load load = {.bundle = bundle, .diag = diag};
 	int err = conf_each_file(conf, load_file, &load);
 
+	if (!err)
+		err = load_system_ca(conf, &load);
 	if (err)
 		conf_diag_add(diag, nowhere, "cannot hold the files open: %s", strerror(-err));
 	return conf_diag_errors(diag) ? -EINVAL : 0;

@@ -160,6 +160,25 @@ static void show_listeners(const json_t *listeners, FILE *out, bool colour)
 	show_table("Listeners", table, out, colour);
 }
 
+/* The address, and what else there is but for the weight that all have. */
+static void show_server(const json_t *server, char text[SHOW_TEXT_MAX])
+{
+	json_t *rest = json_is_object(server) ? json_copy((json_t *)server) : NULL;
+	const char *address = show_string(server, "address");
+
+	text[0] = 0;
+	if (!rest || !address) {
+		show_value(server, text);
+	} else {
+		show_append(text, "", address);
+		json_object_del(rest, "address");
+		if (json_integer_value(json_object_get(rest, "weight")) == 1)
+			json_object_del(rest, "weight");
+		show_value(rest, text);
+	}
+	json_decref(rest);
+}
+
 static void show_origins(const json_t *origins, FILE *out, bool colour)
 {
 	static const char *const titles[] = {"ORIGIN", "SERVER", "TLS"};
@@ -174,14 +193,14 @@ static void show_origins(const json_t *origins, FILE *out, bool colour)
 	{
 		json_array_foreach(json_object_get(origin, "servers"), j, server)
 		{
-			char text[SHOW_TEXT_MAX] = "";
+			char text[SHOW_TEXT_MAX];
 			const char *const cells[] = {
 			    j ? "" : show_string(origin, "name"),
 			    text,
 			    j ? "" : show_string(origin, "tls"),
 			};
 
-			show_value(server, text);
+			show_server(server, text);
 			if (table)
 				cli_table_add(table, cells);
 		}
