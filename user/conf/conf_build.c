@@ -330,7 +330,9 @@ static void conf_build_routes(struct conf_context *context, struct conf_listener
 	size_t n = conf_items(conf_at(node, "routes"), &item);
 
 	listener->routes = conf_keep(context, n, sizeof(*listener->routes));
-	for (; listener->routes && n; n--, item = item->next)
+	if (!listener->routes)
+		return;
+	for (; listener->n_routes < n; item = item->next)
 		conf_build_route(context, item, &listener->routes[listener->n_routes++], &of_url);
 	if (!protocol || listener->n_routes == 0 || listener->routes[0].lane != CONF_LANE_STEER)
 		return;
