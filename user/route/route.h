@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What was seen of a connection or request -> where it goes. Pure. Routes are tried in the order of the
- * configuration; the first that matches wins.
+ * What was seen of a connection or request -> where it goes. Pure. Routes are tried in the order of
+ * the configuration; the first that matches wins.
  */
 #ifndef PENSTOCK_ROUTE_ROUTE_H
 #define PENSTOCK_ROUTE_ROUTE_H
@@ -15,21 +15,31 @@
 bool route_needs_client_hello(const struct conf_listener *listener);
 
 /*
- * At accept, or after the ClientHello: the first route that can match. A splice route is final. A terminate route
- * only says that the connection is to be terminated: route_request() chooses among those for each request. NULL: none.
- * `is_tls` false and `sni` "" where no ClientHello came. A listener without tls never yields a terminate route for TLS
- * bytes, one with tls never for plain bytes.
+ * At accept, or after the ClientHello: the first route that can match. A splice route is final. A
+ * terminate route only says that the connection is to be terminated: route_request() chooses among
+ * those for each request. NULL: none.
+ *
+ * Before a request is read its host is not known, but a client asks for it in its SNI as well. So a
+ * terminate route without "sni" counts here by its "host": {host: a, to} before {sni: b, pass}
+ * leaves b to the latter. Where nothing matches so, any terminate route without "sni" does.
+ *
+ * `is_tls` false and `sni` "" where no ClientHello came. A listener without tls never yields a
+ * terminate route for TLS bytes, one with tls never for plain bytes. Where no ClientHello is needed
+ * (route_needs_client_hello()) both arguments mean nothing.
  */
-const struct conf_route *route_connection(const struct conf_listener *listener, bool is_tls, struct str sni);
+const struct conf_route *route_connection(const struct conf_listener *listener, bool is_tls,
+					  struct str sni);
 
-/* Among the terminate routes. `host` without port, any case; `path` without query, beginning with "/". NULL: none. */
-const struct conf_route *route_request(const struct conf_listener *listener, struct str sni, struct str host,
-				       struct str path);
+/* Among the terminate routes. `host` without port, any case; `path` without query, beginning with
+ * "/". NULL: none. */
+const struct conf_route *route_request(const struct conf_listener *listener, struct str sni,
+				       struct str host, struct str path);
 
 /* "example.com" matches itself, "*.example.com" one label more; the pattern is lower case. */
 bool route_name_matches(const char *pattern, struct str name);
 
-/* Whole segments: "/api" matches "/api", "/api/x", not "/apix"; a pattern that ends in "/" matches what begins so. */
+/* Whole segments: "/api" matches "/api", "/api/x", not "/apix"; a pattern that ends in "/" matches
+ * what begins so. */
 bool route_path_matches(const char *prefix, struct str path);
 
 #endif
