@@ -171,9 +171,10 @@ demo: ## all three lanes in network namespaces, with real origins (root)
 	+$(Q)$(MAKE) --no-print-directory all
 	$(Q)$(AS_ROOT) env BUILD='$(BUILD)' DEMO_HOLD='$(DEMO_HOLD)' $(PYTHON) tools/demo
 
+include tools/bench/bench.mk
 bench: ## measure against HAProxy and nginx; BENCH="id id", BENCH_RUNS=N (root)
 	$(Q)tools/deps --if-missing build bench
-	+$(Q)$(MAKE) --no-print-directory all
+	+$(Q)$(MAKE) --no-print-directory all $(BUILD)/bench/load
 	$(Q)$(AS_ROOT) env BUILD='$(BUILD)' BENCH='$(BENCH)' BENCH_RUNS='$(BENCH_RUNS)' \
 	    PEER_HAPROXY='$(PEER_HAPROXY)' PEER_NGINX='$(PEER_NGINX)' $(PYTHON) tools/bench
 

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rows of the benchmark. A new row is one more entry of ROWS; a new kind of metric is one entry of stats.METRICS."""
+
+from dataclasses import dataclass
+
+BULK = ("throughput", "cpu_per_gb")
+ROUND_TRIP = ("p50", "p99", "requests", "cpu_per_request")
+CONNECT = ("connections", "cpu_per_connection", "p50", "p99")
+HTTP = ("requests", "cpu_per_request", "p50", "p99", "memory")
+
+
+@dataclass(frozen=True)
+class Row:
+    id: str
+    lane: str  # what the proxy does, a key of peers.LANES
+    origin: str  # which service of the origin is behind it, a key of place.ORIGIN_PORTS
+    mode: str  # what the client does: `load client -m`
+    connections: int
+    metrics: tuple
+    body_bytes: int = 128  # HTTP only
+    in_packet_path: bool = False  # some contestant works on packets: see the head of __main__.py
+
+
+ROWS = (
+    Row("l4-bulk-1", "l4", "source", "bulk", 1, BULK),
+    Row("l4-bulk-16", "l4", "source", "bulk", 16, BULK),
+    Row("l4-rr-1", "l4", "echo", "rr", 1, ROUND_TRIP),
+    Row("l4-rr-64", "l4", "echo", "rr", 64, ROUND_TRIP + ("memory",)),
+    Row("l4-short", "l4", "echo", "short", 32, CONNECT),
+    Row("h1-plain", "http", "http", "http", 32, HTTP),
+    Row("h1-tls", "tls", "http", "http", 32, HTTP),
+    Row("h1-reencrypt", "reencrypt", "https", "http", 32, HTTP),
+)
+
+
+def pick(words):
+    """The rows named in a BENCH variable, in the order of the table; unknown names are a ValueError."""
+    wanted = words.replace(",", " ").split()
+    known = {row.id for row in ROWS}
+    unknown = [word for word in wanted if word not in known]
+    if unknown:
+        raise ValueError(f"no such row: {' '.join(unknown)}; there are: {' '.join(row.id for row in ROWS)}")
+    return [row for row in ROWS if not wanted or row.id in wanted]
