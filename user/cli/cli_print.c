@@ -22,15 +22,22 @@ bool cli_has_colour(void)
 	return isatty(STDOUT_FILENO) && !(no_colour && *no_colour);
 }
 
-static bool is_safe(unsigned char c)
+/* C0, DEL, and C1 in UTF-8: the characters that terminals obey (ECMA-48). */
+static bool is_control(const unsigned char *text)
 {
-	return (c >= 0x20 && c != 0x7f) || c == '\n';
+	return (text[0] < 0x20 && text[0] != '\n') || text[0] == 0x7f ||
+	       (text[0] == 0xc2 && text[1] >= 0x80 && text[1] < 0xa0);
 }
 
 void cli_print_safe(FILE *out, const char *text)
 {
-	for (; *text; text++)
-		fputc(is_safe((unsigned char)*text) ? *text : '?', out);
+	for (; *text; text++) {
+		bool is_bad = is_control((const unsigned char *)text);
+
+		fputc(is_bad ? '?' : *text, out);
+		if (is_bad && (unsigned char)*text == 0xc2)
+			text++;
+	}
 }
 
 const char *cli_format_duration(double seconds, char text[32])
