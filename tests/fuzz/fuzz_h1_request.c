@@ -29,7 +29,7 @@ static void check_path(struct str path)
 static void check_rewritten(const struct h1_request *request)
 {
 	static const struct h1_origin_facts facts = {.client = STR("192.0.2.1"),
-	                                             .proto = STR("http")};
+						     .proto = STR("http")};
 	char *out = malloc(h1_request_bound(request, &facts));
 	struct h1_written written;
 	struct h1_request again;

@@ -16,7 +16,7 @@ static void check(bool holds)
 static void check_rewritten(const struct h1_response *response, bool to_head)
 {
 	struct h1_reply_facts facts = {.chunked = response->head.body == H1_BODY_CHUNKED,
-	                               .close = response->head.body == H1_BODY_UNTIL_CLOSE};
+				       .close = response->head.body == H1_BODY_UNTIL_CLOSE};
 	char *out = malloc(h1_response_bound(response));
 	struct h1_response again;
 	enum h1_fault fault;

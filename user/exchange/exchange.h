@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * HTTP/1.1 on one client connection: request head -> route -> origin -> response, again and again while the
- * connection is kept alive. Owns neither the client's io nor the connection; logs nothing, but reports each request.
+ * HTTP/1.1 on one client connection: request head -> route -> origin -> response, again and again
+ * while the connection is kept alive. Owns neither the client's io nor the connection; logs
+ * nothing, but reports each request.
  */
 #ifndef PENSTOCK_EXCHANGE_EXCHANGE_H
 #define PENSTOCK_EXCHANGE_EXCHANGE_H
@@ -60,7 +61,8 @@ struct exchange *exchange_new(const struct exchange_client *client) MUST_CHECK;
 /* After each event on the client's io (its flags are updated). May call on_end. */
 void exchange_run(struct exchange *exchange);
 
-/* Ends after the request under way (with Connection: close), at once where none is. May call on_end. */
+/* Ends after the request under way (with Connection: close), at once where none is. May call
+ * on_end. */
 void exchange_drain(struct exchange *exchange);
 
 /* Cancels what is under way. Takes NULL. */

@@ -20,36 +20,36 @@
 
 /* X(NAME, status for a request that has it, "what is wrong"). A response that has it is answered
  * with 502. */
-#define H1_FAULTS(X)                                                                        \
-	X(NONE, 200, "nothing")                                                             \
-	X(LINE_END, 400, "a line does not end in CRLF")                                     \
-	X(METHOD, 400, "the method is not a token")                                         \
-	X(CONNECT, 501, "CONNECT is not implemented")                                       \
-	X(TARGET, 400, "the request target is not valid")                                   \
-	X(TARGET_TOO_LONG, 414, "the request target is too long")                           \
-	X(PATH, 400, "the path climbs above its root or has an escape that is not valid")   \
-	X(VERSION, 400, "the protocol version is not valid")                                \
-	X(VERSION_UNKNOWN, 505, "the protocol version is not HTTP/1.x")                     \
-	X(STATUS_LINE, 400, "the status line is not valid")                                 \
+#define H1_FAULTS(X) \
+	X(NONE, 200, "nothing") \
+	X(LINE_END, 400, "a line does not end in CRLF") \
+	X(METHOD, 400, "the method is not a token") \
+	X(CONNECT, 501, "CONNECT is not implemented") \
+	X(TARGET, 400, "the request target is not valid") \
+	X(TARGET_TOO_LONG, 414, "the request target is too long") \
+	X(PATH, 400, "the path climbs above its root or has an escape that is not valid") \
+	X(VERSION, 400, "the protocol version is not valid") \
+	X(VERSION_UNKNOWN, 505, "the protocol version is not HTTP/1.x") \
+	X(STATUS_LINE, 400, "the status line is not valid") \
 	X(FIELD_NAME, 400, "a header name is not a token, or space comes before its colon") \
-	X(FIELD_VALUE, 400, "a header value has a control character")                       \
-	X(FIELD_FOLDED, 400, "a header is folded over lines")                               \
-	X(TOO_MANY_FIELDS, 431, "too many headers")                                         \
-	X(TOO_LARGE, 431, "the head is too large")                                          \
-	X(HOST_MISSING, 400, "there is no Host header")                                     \
-	X(HOST_TWICE, 400, "there is more than one Host header")                            \
-	X(HOST, 400, "the host is not valid")                                               \
-	X(LENGTH, 400, "Content-Length is not a number")                                    \
-	X(LENGTH_TWICE, 400, "there is more than one Content-Length")                       \
-	X(LENGTH_AND_CODING, 400, "there are both Content-Length and Transfer-Encoding")    \
-	X(CODING_TWICE, 400, "there is more than one Transfer-Encoding")                    \
-	X(CODING_UNKNOWN, 501, "the transfer coding is not chunked")                        \
-	X(CODING_OLD, 400, "Transfer-Encoding does not exist in HTTP/1.0")                  \
-	X(CONNECTION, 400,                                                                  \
-	  "Connection is not a list of names, or names a header that frames the message")   \
-	X(CHUNK_SIZE, 400, "a chunk size is not valid")                                     \
-	X(CHUNK_END, 400, "a chunk does not end in CRLF")                                   \
-	X(CHUNK_EXTENSION, 400, "chunk extensions are not valid or too long")               \
+	X(FIELD_VALUE, 400, "a header value has a control character") \
+	X(FIELD_FOLDED, 400, "a header is folded over lines") \
+	X(TOO_MANY_FIELDS, 431, "too many headers") \
+	X(TOO_LARGE, 431, "the head is too large") \
+	X(HOST_MISSING, 400, "there is no Host header") \
+	X(HOST_TWICE, 400, "there is more than one Host header") \
+	X(HOST, 400, "the host is not valid") \
+	X(LENGTH, 400, "Content-Length is not a number") \
+	X(LENGTH_TWICE, 400, "there is more than one Content-Length") \
+	X(LENGTH_AND_CODING, 400, "there are both Content-Length and Transfer-Encoding") \
+	X(CODING_TWICE, 400, "there is more than one Transfer-Encoding") \
+	X(CODING_UNKNOWN, 501, "the transfer coding is not chunked") \
+	X(CODING_OLD, 400, "Transfer-Encoding does not exist in HTTP/1.0") \
+	X(CONNECTION, 400, \
+	  "Connection is not a list of names, or names a header that frames the message") \
+	X(CHUNK_SIZE, 400, "a chunk size is not valid") \
+	X(CHUNK_END, 400, "a chunk does not end in CRLF") \
+	X(CHUNK_EXTENSION, 400, "chunk extensions are not valid or too long") \
 	X(TRAILER, 400, "a trailer is not valid, or the trailers are too long")
 
 enum h1_fault {
@@ -92,7 +92,7 @@ enum h1_name {
 	H1_NAME_CONNECTION,
 	H1_NAME_EXPECT,
 	H1_NAME_HOP, /* Keep-Alive, Proxy-Connection, TE, Trailer, Upgrade: between two neighbours
-	                only */
+			only */
 	H1_NAME_FORWARDED, /* Forwarded, X-Forwarded-*, X-Real-IP: not believed from outside */
 	H1_NAME_MAX
 };
@@ -109,7 +109,7 @@ struct h1_field {
 struct h1_head {
 	const char *data;
 	size_t len_bytes; /* with the empty line; where the body starts */
-	uint8_t minor;    /* of the version: 0 or 1 */
+	uint8_t minor; /* of the version: 0 or 1 */
 	enum h1_body body;
 	uint64_t content_length; /* of H1_BODY_LENGTH; of a response to HEAD, as announced */
 	bool has_content_length;
@@ -125,10 +125,10 @@ struct h1_request {
 	struct h1_head head;
 	enum h1_method method;
 	struct str method_text;
-	struct str path;  /* as sent, without query; "" where an absolute target has none; "*" */
+	struct str path; /* as sent, without query; "" where an absolute target has none; "*" */
 	struct str query; /* with its "?"; "" where there is none */
 	struct str host; /* of an absolute target, else of the Host header (RFC 9112 section 3.2.2);
-	                    with port */
+			    with port */
 	bool expects_continue;
 };
 
@@ -144,13 +144,13 @@ struct h1_response {
  * `ret_fault` is set on H1_REFUSED.
  */
 enum h1_progress h1_parse_request(const char *data, size_t len_bytes,
-                                  struct h1_request *ret_request,
-                                  enum h1_fault *ret_fault) MUST_CHECK;
+				  struct h1_request *ret_request,
+				  enum h1_fault *ret_fault) MUST_CHECK;
 
 /* `to_head`: it answers a HEAD request. */
 enum h1_progress h1_parse_response(const char *data, size_t len_bytes, bool to_head,
-                                   struct h1_response *ret_response,
-                                   enum h1_fault *ret_fault) MUST_CHECK;
+				   struct h1_response *ret_response,
+				   enum h1_fault *ret_fault) MUST_CHECK;
 
 /*
  * After H1_NEED_MORE: whether parsing again can tell more than that. It looks only at what is new,
@@ -169,12 +169,13 @@ struct str h1_host_name(struct str host);
  * request goes on as it was sent. `buffer` has room for path.len bytes, and is used only where the
  * two differ. H1_FAULT_PATH: above the root, an escape that is none, or one of a control character.
  */
+bool h1_path_is_normal(struct str path); /* means what it says: no buffer is needed */
 enum h1_fault h1_path_normalise(struct str path, char *buffer, struct str *ret_path) MUST_CHECK;
 
 /* What goes to the origin about where the request came from. */
 struct h1_origin_facts {
 	struct str client; /* address without port: X-Forwarded-For */
-	struct str proto;  /* "http" or "https": X-Forwarded-Proto */
+	struct str proto; /* "http" or "https": X-Forwarded-Proto */
 };
 
 /* Where the facts of a written request head are in it. */
@@ -193,12 +194,12 @@ size_t h1_request_bound(const struct h1_request *request, const struct h1_origin
  * (RFC 9110 section 7.6.1), no forwarding header from outside, then ours.
  */
 void h1_write_request(const struct h1_request *request, const struct h1_origin_facts *facts,
-                      char *out, struct h1_written *ret_written);
+		      char *out, struct h1_written *ret_written);
 
 /* What the head for the client says about this hop. */
 struct h1_reply_facts {
-	bool chunked;    /* the body is sent chunked */
-	bool close;      /* Connection: close */
+	bool chunked; /* the body is sent chunked */
+	bool close; /* Connection: close */
 	bool keep_alive; /* Connection: keep-alive, for HTTP/1.0 */
 };
 
@@ -206,7 +207,7 @@ size_t h1_response_bound(const struct h1_response *response);
 
 /* Returns the bytes written: the head as the origin sent it, without headers of that hop only. */
 size_t h1_write_response(const struct h1_response *response, const struct h1_reply_facts *facts,
-                         char *out);
+			 char *out);
 
 /* The standard phrase; "" for a status without one. */
 const char *h1_status_phrase(uint16_t status);
@@ -215,13 +216,13 @@ const char *h1_status_phrase(uint16_t status);
  * H1_PLAIN_REPLY_MAX. */
 #define H1_PLAIN_REPLY_MAX 768
 size_t h1_write_plain_reply(uint16_t status, const char *text, const struct h1_reply_facts *facts,
-                            bool to_head, char out[H1_PLAIN_REPLY_MAX]);
+			    bool to_head, char out[H1_PLAIN_REPLY_MAX]);
 
 /* Decodes a chunked body (RFC 9112 section 7.1). Zero before first use. */
 struct h1_chunked {
 	uint8_t state;
 	uint8_t size_digits;
-	uint64_t left_bytes;      /* of the chunk under way */
+	uint64_t left_bytes; /* of the chunk under way */
 	uint32_t extension_bytes; /* of all chunks so far */
 	uint32_t trailer_bytes;
 };
@@ -232,8 +233,8 @@ struct h1_chunked {
  * `ret_taken_bytes`: all of it on H1_NEED_MORE; on H1_DONE the next message starts there.
  */
 enum h1_progress h1_chunked_decode(struct h1_chunked *chunked, char *data, size_t len_bytes,
-                                   struct str *ret_payload, size_t *ret_taken_bytes,
-                                   enum h1_fault *ret_fault) MUST_CHECK;
+				   struct str *ret_payload, size_t *ret_taken_bytes,
+				   enum h1_fault *ret_fault) MUST_CHECK;
 
 /* The line before a chunk of `len_bytes` > 0; returns its length. After the payload comes CRLF. */
 #define H1_CHUNK_LINE_MAX 18

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "http/h1_internal.h"
 
-#define H1_SIZE_DIGITS_MAX     15   /* less than INT64_MAX */
+#define H1_SIZE_DIGITS_MAX 15 /* less than INT64_MAX */
 #define H1_EXTENSION_BYTES_MAX 4096 /* of a whole body: they carry nothing that anybody reads */
-#define H1_TRAILER_BYTES_MAX   8192
+#define H1_TRAILER_BYTES_MAX 8192
 
 enum h1_chunked_state {
 	H1_CHUNK_SIZE, /* zero: where a body begins */
@@ -62,7 +62,7 @@ static enum h1_fault h1_chunk_extension(struct h1_chunked *chunked, char c)
 }
 
 static enum h1_fault h1_chunk_lf(struct h1_chunked *chunked, char c, uint8_t next,
-                                 enum h1_fault fault)
+				 enum h1_fault fault)
 {
 	if (c != '\n')
 		return fault;
@@ -106,8 +106,8 @@ static enum h1_fault h1_chunk_byte(struct h1_chunked *chunked, char c)
 	case H1_CHUNK_SIZE_LF:
 		chunked->size_digits = 0;
 		return h1_chunk_lf(chunked, c,
-		                   chunked->left_bytes ? H1_CHUNK_DATA : H1_CHUNK_TRAILER_START,
-		                   H1_FAULT_CHUNK_SIZE);
+				   chunked->left_bytes ? H1_CHUNK_DATA : H1_CHUNK_TRAILER_START,
+				   H1_FAULT_CHUNK_SIZE);
 	case H1_CHUNK_DATA_CR:
 		chunked->state = H1_CHUNK_DATA_LF;
 		return c == '\r' ? H1_FAULT_NONE : H1_FAULT_CHUNK_END;
@@ -120,7 +120,7 @@ static enum h1_fault h1_chunk_byte(struct h1_chunked *chunked, char c)
 
 /* Payload at data[at]: it joins what was found before it. */
 static size_t h1_chunk_take_data(struct h1_chunked *chunked, char *data, size_t at,
-                                 size_t len_bytes, struct str *payload)
+				 size_t len_bytes, struct str *payload)
 {
 	size_t n = (size_t)MIN((uint64_t)(len_bytes - at), chunked->left_bytes);
 	char *to = data + (payload->len ? (size_t)(payload->ptr - data) + payload->len : at);
@@ -137,8 +137,8 @@ static size_t h1_chunk_take_data(struct h1_chunked *chunked, char *data, size_t 
 }
 
 enum h1_progress h1_chunked_decode(struct h1_chunked *chunked, char *data, size_t len_bytes,
-                                   struct str *ret_payload, size_t *ret_taken_bytes,
-                                   enum h1_fault *ret_fault)
+				   struct str *ret_payload, size_t *ret_taken_bytes,
+				   enum h1_fault *ret_fault)
 {
 	size_t at = 0;
 

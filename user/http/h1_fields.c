@@ -149,7 +149,7 @@ static enum h1_fault h1_note_length(struct h1_head *head, struct str value)
 }
 
 static enum h1_fault h1_note_field(struct h1_head *head, const struct h1_field *field,
-                                   struct h1_seen *seen)
+				   struct h1_seen *seen)
 {
 	struct str value = h1_field_value(head, field);
 
@@ -165,7 +165,7 @@ static enum h1_fault h1_note_field(struct h1_head *head, const struct h1_field *
 			return H1_FAULT_CODING_TWICE;
 		head->is_chunked = true;
 		return str_is_equal_nocase(value, STR("chunked")) ? H1_FAULT_NONE
-		                                                  : H1_FAULT_CODING_UNKNOWN;
+								  : H1_FAULT_CODING_UNKNOWN;
 	case H1_NAME_CONNECTION: {
 		struct h1_connection_walk walk = {head, seen};
 
@@ -181,7 +181,7 @@ static enum h1_fault h1_note_field(struct h1_head *head, const struct h1_field *
 
 /* One line at `p`, which is not the empty one; `ret_next` is the line after it. */
 static enum h1_progress h1_parse_field(struct h1_head *head, const char *p, const char *end,
-                                       const char **ret_next, enum h1_fault *ret_fault)
+				       const char **ret_next, enum h1_fault *ret_fault)
 {
 	const char *colon = h1_skip_token(p, end);
 	const char *cr = NULL;
@@ -220,7 +220,7 @@ static enum h1_progress h1_parse_field(struct h1_head *head, const char *p, cons
 }
 
 static enum h1_progress h1_finish_fields(struct h1_head *head, const struct h1_seen *seen,
-                                         const char *empty_line, enum h1_fault *ret_fault)
+					 const char *empty_line, enum h1_fault *ret_fault)
 {
 	head->fields_end = (uint16_t)(empty_line - head->data);
 	head->len_bytes = (size_t)(empty_line - head->data) + 2;
@@ -235,7 +235,7 @@ static enum h1_progress h1_finish_fields(struct h1_head *head, const struct h1_s
 }
 
 enum h1_progress h1_parse_fields(struct h1_head *head, const char *p, const char *end,
-                                 struct h1_seen *ret_seen, enum h1_fault *ret_fault)
+				 struct h1_seen *ret_seen, enum h1_fault *ret_fault)
 {
 	*ret_seen = (struct h1_seen){.n_hosts = 0};
 	for (;;) {

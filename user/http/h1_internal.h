@@ -21,7 +21,7 @@ const char *h1_find_control(const char *p, const char *end);
  * H1_REFUSED: a LF without CR, or a control character.
  */
 enum h1_progress h1_find_line_end(const char *p, const char *end, enum h1_fault control_fault,
-                                  const char **ret_cr, enum h1_fault *ret_fault);
+				  const char **ret_cr, enum h1_fault *ret_fault);
 
 /* "HTTP/1.1", "HTTP/1.0": the eight bytes at `p`. Minor versions above 1 count as 1 (RFC 9110
  * section 6.2). */
@@ -43,7 +43,7 @@ struct h1_seen {
  * On H1_DONE the common rules hold: one length, one coding, never both.
  */
 enum h1_progress h1_parse_fields(struct h1_head *head, const char *p, const char *end,
-                                 struct h1_seen *ret_seen, enum h1_fault *ret_fault);
+				 struct h1_seen *ret_seen, enum h1_fault *ret_fault);
 
 struct str h1_field_name(const struct h1_head *head, const struct h1_field *field);
 struct str h1_field_value(const struct h1_head *head, const struct h1_field *field);
@@ -59,8 +59,8 @@ char *h1_put(char *out, struct str text);
 
 /* Copies the header lines for which `keep` holds, neighbours in one go. */
 char *h1_put_fields(char *out, const struct h1_head *head,
-                    bool (*keep)(const void *argument, const struct h1_head *head,
-                                 const struct h1_field *field),
-                    const void *argument);
+		    bool (*keep)(const void *argument, const struct h1_head *head,
+				 const struct h1_field *field),
+		    const void *argument);
 
 #endif

@@ -16,7 +16,7 @@ static bool h1_is_unreserved(int c)
 	       c == '-' || c == '.' || c == '_' || c == '~';
 }
 
-static bool h1_path_is_normal(struct str path)
+bool h1_path_is_normal(struct str path)
 {
 	for (size_t i = 0; i < path.len; i++) {
 		if (path.ptr[i] == '%')

@@ -130,7 +130,7 @@ static enum h1_fault h1_parse_absolute(struct h1_request *request, struct str ta
 	if (target.len > 8 && str_is_equal_nocase((struct str){target.ptr, 8}, STR("https://")))
 		scheme_len = 8;
 	else if (target.len <= 7 ||
-	         !str_is_equal_nocase((struct str){target.ptr, 7}, STR("http://")))
+		 !str_is_equal_nocase((struct str){target.ptr, 7}, STR("http://")))
 		return H1_FAULT_TARGET;
 	for (p = target.ptr + scheme_len; p < end && *p != '/' && *p != '?';)
 		p++;
@@ -161,7 +161,7 @@ static enum h1_fault h1_parse_target(struct h1_request *request, struct str targ
 
 /* "METHOD SP target SP HTTP/1.1" between `p` and `cr`. */
 static enum h1_fault h1_parse_request_line(struct h1_request *request, const char *p,
-                                           const char *cr)
+					   const char *cr)
 {
 	const char *method_end = h1_skip_token(p, cr);
 	const char *target = method_end + 1;
@@ -176,7 +176,7 @@ static enum h1_fault h1_parse_request_line(struct h1_request *request, const cha
 	if (!target_end)
 		return H1_FAULT_VERSION;
 	fault = h1_parse_version((struct str){target_end + 1, (size_t)(cr - target_end - 1)},
-	                         &request->head.minor);
+				 &request->head.minor);
 	if (fault)
 		return fault;
 	return h1_parse_target(request, (struct str){target, (size_t)(target_end - target)});
@@ -185,8 +185,8 @@ static enum h1_fault h1_parse_request_line(struct h1_request *request, const cha
 /* What has come of the first line can be judged before the rest is here: TLS on a plain port, for
  * one. */
 static enum h1_progress h1_parse_first_line(struct h1_request *request, const char *p,
-                                            const char *end, const char **ret_next,
-                                            enum h1_fault *ret_fault)
+					    const char *end, const char **ret_next,
+					    enum h1_fault *ret_fault)
 {
 	const char *method_end = h1_skip_token(p, end);
 	const char *cr = NULL;
@@ -241,7 +241,7 @@ static void h1_request_init(struct h1_request *request, const char *data)
 }
 
 enum h1_progress h1_parse_request(const char *data, size_t len_bytes,
-                                  struct h1_request *ret_request, enum h1_fault *ret_fault)
+				  struct h1_request *ret_request, enum h1_fault *ret_fault)
 {
 	const char *end = data + MIN(len_bytes, (size_t)PENSTOCK_MAX_REQUEST_HEAD_BYTES);
 	const char *p = data, *fields = NULL;

@@ -3,7 +3,7 @@
 
 /* "HTTP/1.1 SP 200 SP phrase"; the phrase, and then its space too, may be missing. */
 static enum h1_fault h1_parse_status_line(struct h1_response *response, const char *p,
-                                          const char *cr)
+					  const char *cr)
 {
 	size_t len = (size_t)(cr - p);
 	enum h1_fault fault;
@@ -50,8 +50,8 @@ static void h1_response_init(struct h1_response *response, const char *data)
 }
 
 static enum h1_progress h1_parse_response_head(const char *data, const char *end,
-                                               struct h1_response *response,
-                                               enum h1_fault *ret_fault)
+					       struct h1_response *response,
+					       enum h1_fault *ret_fault)
 {
 	static const char start[] = "HTTP/1.";
 	size_t n = MIN((size_t)(end - data), sizeof(start) - 1);
@@ -73,7 +73,7 @@ static enum h1_progress h1_parse_response_head(const char *data, const char *end
 }
 
 enum h1_progress h1_parse_response(const char *data, size_t len_bytes, bool to_head,
-                                   struct h1_response *ret_response, enum h1_fault *ret_fault)
+				   struct h1_response *ret_response, enum h1_fault *ret_fault)
 {
 	const char *end = data + MIN(len_bytes, (size_t)PENSTOCK_MAX_REQUEST_HEAD_BYTES);
 	enum h1_progress progress;

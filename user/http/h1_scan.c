@@ -61,7 +61,7 @@ const char *h1_find_control(const char *p, const char *end)
 }
 
 enum h1_progress h1_find_line_end(const char *p, const char *end, enum h1_fault control_fault,
-                                  const char **ret_cr, enum h1_fault *ret_fault)
+				  const char **ret_cr, enum h1_fault *ret_fault)
 {
 	const char *cr = h1_find_control(p, end);
 

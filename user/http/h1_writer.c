@@ -4,7 +4,7 @@
 #include "http/h1_internal.h"
 
 /* Our own lines around the kept ones, without what varies; generous. */
-#define H1_REQUEST_EXTRA  256
+#define H1_REQUEST_EXTRA 256
 #define H1_RESPONSE_EXTRA 128
 
 char *h1_put(char *out, struct str text)
@@ -16,9 +16,9 @@ char *h1_put(char *out, struct str text)
 #define H1_PUT(out, literal) h1_put(out, STR(literal))
 
 char *h1_put_fields(char *out, const struct h1_head *head,
-                    bool (*keep)(const void *argument, const struct h1_head *head,
-                                 const struct h1_field *field),
-                    const void *argument)
+		    bool (*keep)(const void *argument, const struct h1_head *head,
+				 const struct h1_field *field),
+		    const void *argument)
 {
 	size_t run = head->n_fields ? head->fields[0].line : head->fields_end;
 
@@ -36,7 +36,7 @@ char *h1_put_fields(char *out, const struct h1_head *head,
 }
 
 static bool h1_keep_in_request(const void *argument, const struct h1_head *head,
-                               const struct h1_field *field)
+			       const struct h1_field *field)
 {
 	const struct h1_request *request = argument;
 
@@ -69,7 +69,7 @@ static char *h1_put_path(char *out, const struct h1_request *request)
 }
 
 void h1_write_request(const struct h1_request *request, const struct h1_origin_facts *facts,
-                      char *out, struct h1_written *ret_written)
+		      char *out, struct h1_written *ret_written)
 {
 	char *p = out, *start;
 
@@ -100,7 +100,7 @@ void h1_write_request(const struct h1_request *request, const struct h1_origin_f
 
 /* RFC 9110 section 8.6: neither 1xx nor 204 has a Content-Length. */
 static bool h1_keep_in_response(const void *argument, const struct h1_head *head,
-                                const struct h1_field *field)
+				const struct h1_field *field)
 {
 	const struct h1_response *response = argument;
 
@@ -136,7 +136,7 @@ static char *h1_put_status(char *out, uint16_t status)
 }
 
 size_t h1_write_response(const struct h1_response *response, const struct h1_reply_facts *facts,
-                         char *out)
+			 char *out)
 {
 	char *p = H1_PUT(out, "HTTP/1.1 ");
 
@@ -185,7 +185,7 @@ const char *h1_status_phrase(uint16_t status)
 }
 
 size_t h1_write_plain_reply(uint16_t status, const char *text, const struct h1_reply_facts *facts,
-                            bool to_head, char out[H1_PLAIN_REPLY_MAX])
+			    bool to_head, char out[H1_PLAIN_REPLY_MAX])
 {
 	char body[H1_PLAIN_REPLY_MAX / 2];
 	int body_len =

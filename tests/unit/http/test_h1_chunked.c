@@ -80,7 +80,7 @@ static void test_takes(void **state)
 				assert_int_equal(outcome.taken, len - taken[i].left);
 				assert_int_equal(outcome.payload_len, strlen(taken[i].payload));
 				assert_memory_equal(outcome.payload, taken[i].payload,
-				                    outcome.payload_len);
+						    outcome.payload_len);
 			}
 		}
 	}

@@ -67,7 +67,7 @@ static void test_rows(void **state)
 			assert_int_equal(fault, H1_FAULT_PATH);
 		else if (fault || !str_is_equal(meaning, str_from(rows[i].meaning)))
 			fail_msg("%s: %s, %.*s", rows[i].path, h1_fault_text(fault),
-			         STR_ARG(meaning));
+				 STR_ARG(meaning));
 		free(buffer);
 	}
 }

@@ -13,7 +13,7 @@
 #include "http/h1.h"
 
 static enum h1_progress parse(const char *text, size_t len, struct h1_request *request,
-                              enum h1_fault *fault)
+			      enum h1_fault *fault)
 {
 	/* A copy of the exact size, so that a byte read past the end is found. */
 	static char *copy;
@@ -173,7 +173,7 @@ static void test_refuses_nul_anywhere(void **state)
 static void test_every_prefix_needs_more(void **state)
 {
 	static const char text[] = "\r\nPOST http://a.example:81/b/c?d=e HTTP/1.1\r\n" HOST
-	                           "Content-Length: 12\r\nConnection: close\r\nAccept: */*\r\n\r\n";
+				   "Content-Length: 12\r\nConnection: close\r\nAccept: */*\r\n\r\n";
 	size_t len = sizeof(text) - 1, scanned = 0;
 	struct h1_request request;
 	enum h1_fault fault;
@@ -262,7 +262,7 @@ static void test_keep_alive(void **state)
 		enum h1_fault fault;
 
 		assert_int_equal(parse(rows[i].text, strlen(rows[i].text), &request, &fault),
-		                 H1_DONE);
+				 H1_DONE);
 		assert_int_equal(request.head.wants_close, rows[i].wants_close);
 	}
 }
@@ -280,7 +280,7 @@ static void test_bounds(void **state)
 	assert_int_equal(parse(text, sizeof(text), &request, &fault), H1_REFUSED);
 	assert_int_equal(fault, H1_FAULT_TARGET_TOO_LONG);
 	assert_int_equal(parse(text, PENSTOCK_MAX_REQUEST_HEAD_BYTES - 1, &request, &fault),
-	                 H1_NEED_MORE);
+			 H1_NEED_MORE);
 
 	memcpy(text, "GET / HTTP/1.1\r\nA: ", 19);
 	assert_int_equal(parse(text, sizeof(text), &request, &fault), H1_REFUSED);

@@ -11,7 +11,7 @@
 #include "http/h1.h"
 
 static enum h1_progress parse(const char *text, size_t len, bool to_head,
-                              struct h1_response *response, enum h1_fault *fault)
+			      struct h1_response *response, enum h1_fault *fault)
 {
 	static char *copy;
 
@@ -64,7 +64,7 @@ static void test_takes(void **state)
 			    parse(taken[i].text, prefix, taken[i].to_head, &response, &fault),
 			    H1_NEED_MORE);
 		assert_int_equal(parse(taken[i].text, len, taken[i].to_head, &response, &fault),
-		                 H1_DONE);
+				 H1_DONE);
 		assert_int_equal(response.head.len_bytes, len);
 		assert_int_equal(response.status, taken[i].status);
 		assert_int_equal(response.head.body, taken[i].body);

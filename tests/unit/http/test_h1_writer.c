@@ -34,10 +34,10 @@ static void test_request_is_passed_on(void **state)
 {
 	(void)state;
 	assert_request("GET /a?b HTTP/1.1\r\nAccept: */*\r\nHost: a.test:81\r\nCookie:c=d \r\n\r\n",
-	               "GET /a?b HTTP/1.1\r\nHost: a.test:81\r\nAccept: */*\r\nCookie:c=d "
-	               "\r\n" OURS("a.test:81") "\r\n");
+		       "GET /a?b HTTP/1.1\r\nHost: a.test:81\r\nAccept: */*\r\nCookie:c=d "
+		       "\r\n" OURS("a.test:81") "\r\n");
 	assert_request("GET / HTTP/1.0\r\nHost: a\r\nExpect: 100-continue\r\n\r\n",
-	               "GET / HTTP/1.1\r\nHost: a\r\n" OURS("a") "\r\n");
+		       "GET / HTTP/1.1\r\nHost: a\r\n" OURS("a") "\r\n");
 	assert_request(
 	    "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n",
 	    "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: "
@@ -51,22 +51,22 @@ static void test_absolute_target(void **state)
 {
 	(void)state;
 	assert_request("GET http://b.test/x?y HTTP/1.1\r\nHost: evil\r\n\r\n",
-	               "GET /x?y HTTP/1.1\r\nHost: b.test\r\n" OURS("b.test") "\r\n");
+		       "GET /x?y HTTP/1.1\r\nHost: b.test\r\n" OURS("b.test") "\r\n");
 	assert_request("GET http://b.test HTTP/1.1\r\nHost: b.test\r\n\r\n",
-	               "GET / HTTP/1.1\r\nHost: b.test\r\n" OURS("b.test") "\r\n");
+		       "GET / HTTP/1.1\r\nHost: b.test\r\n" OURS("b.test") "\r\n");
 	assert_request("GET http://b.test?q HTTP/1.1\r\nHost: b.test\r\n\r\n",
-	               "GET /?q HTTP/1.1\r\nHost: b.test\r\n" OURS("b.test") "\r\n");
+		       "GET /?q HTTP/1.1\r\nHost: b.test\r\n" OURS("b.test") "\r\n");
 	assert_request("OPTIONS http://b.test HTTP/1.1\r\nHost: b.test\r\n\r\n",
-	               "OPTIONS * HTTP/1.1\r\nHost: b.test\r\n" OURS("b.test") "\r\n");
+		       "OPTIONS * HTTP/1.1\r\nHost: b.test\r\n" OURS("b.test") "\r\n");
 }
 
 static void test_hop_by_hop_is_removed(void **state)
 {
 	(void)state;
 	assert_request("GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, X-One,, x-two\r\n"
-	               "Keep-Alive: 5\r\nX-One: 1\r\nKept: yes\r\nx-two: 2\r\nTE: trailers\r\n"
-	               "Upgrade: websocket\r\nProxy-Connection: close\r\nX-Three: 3\r\n\r\n",
-	               "GET / HTTP/1.1\r\nHost: a\r\nKept: yes\r\nX-Three: 3\r\n" OURS("a") "\r\n");
+		       "Keep-Alive: 5\r\nX-One: 1\r\nKept: yes\r\nx-two: 2\r\nTE: trailers\r\n"
+		       "Upgrade: websocket\r\nProxy-Connection: close\r\nX-Three: 3\r\n\r\n",
+		       "GET / HTTP/1.1\r\nHost: a\r\nKept: yes\r\nX-Three: 3\r\n" OURS("a") "\r\n");
 }
 
 static void test_forged_headers_are_removed(void **state)
@@ -97,7 +97,7 @@ static void test_facts_of_written_head(void **state)
 }
 
 static void assert_response(const char *in, bool to_head, struct h1_reply_facts reply,
-                            const char *expected)
+			    const char *expected)
 {
 	char out[1024];
 	struct h1_response response;
@@ -118,20 +118,20 @@ static void test_responses(void **state)
 
 	(void)state;
 	assert_response("HTTP/1.1 200 OK\r\nDate: d\r\nServer: s\r\nConnection: close, X-A\r\nX-A: "
-	                "1\r\nContent-Length: 5\r\n\r\n",
-	                false, none,
-	                "HTTP/1.1 200 OK\r\nDate: d\r\nServer: s\r\nContent-Length: 5\r\n\r\n");
+			"1\r\nContent-Length: 5\r\n\r\n",
+			false, none,
+			"HTTP/1.1 200 OK\r\nDate: d\r\nServer: s\r\nContent-Length: 5\r\n\r\n");
 	assert_response("HTTP/1.0 200\r\n\r\n", false, close,
-	                "HTTP/1.1 200 \r\nConnection: close\r\n\r\n");
+			"HTTP/1.1 200 \r\nConnection: close\r\n\r\n");
 	assert_response("HTTP/1.1 200 Fine\r\nTransfer-Encoding: chunked\r\nA: b\r\n\r\n", false,
-	                chunked, "HTTP/1.1 200 Fine\r\nA: b\r\nTransfer-Encoding: chunked\r\n\r\n");
+			chunked, "HTTP/1.1 200 Fine\r\nA: b\r\nTransfer-Encoding: chunked\r\n\r\n");
 	assert_response("HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n", false, keep,
-	                "HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\nConnection: "
-	                "keep-alive\r\n\r\n");
+			"HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\nConnection: "
+			"keep-alive\r\n\r\n");
 	assert_response("HTTP/1.1 204 No Content\r\nContent-Length: 0\r\nA: b\r\n\r\n", false, none,
-	                "HTTP/1.1 204 No Content\r\nA: b\r\n\r\n");
+			"HTTP/1.1 204 No Content\r\nA: b\r\n\r\n");
 	assert_response("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", false, none,
-	                "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
+			"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
 }
 
 static void test_plain_replies(void **state)
@@ -149,7 +149,7 @@ static void test_plain_replies(void **state)
 	assert_int_equal(response.head.content_length, len - response.head.len_bytes);
 	assert_true(
 	    str_is_equal((struct str){out + response.head.len_bytes, len - response.head.len_bytes},
-	                 STR("404 Not Found: no route matches\n")));
+			 STR("404 Not Found: no route matches\n")));
 	len = h1_write_plain_reply(404, "no route matches", &close, true, out);
 	assert_int_equal(len, response.head.len_bytes);
 }
@@ -169,10 +169,10 @@ static void test_chunk_lines(void **state)
 		uint64_t len;
 		const char *line;
 	} rows[] = {{1, "1\r\n"},
-	            {15, "f\r\n"},
-	            {16, "10\r\n"},
-	            {65536, "10000\r\n"},
-	            {UINT64_MAX, "ffffffffffffffff\r\n"}};
+		    {15, "f\r\n"},
+		    {16, "10\r\n"},
+		    {65536, "10000\r\n"},
+		    {UINT64_MAX, "ffffffffffffffff\r\n"}};
 	char out[H1_CHUNK_LINE_MAX];
 
 	(void)state;

@@ -1,0 +1,571 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Requests that go well: framing both ways, keep-alive, pipelining, however the bytes arrive. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "exchange/exchange_internal.h"
+#include "rig.h"
+
+static void assert_idle_holds_nothing(const struct rig *rig)
+{
+	assert_null(rig->exchange->turn);
+	assert_null(rig->exchange->inbox.data);
+	assert_null(rig->exchange->outbox.data);
+}
+
+static void test_get(void **state)
+{
+	struct rig *rig = rig_new();
+	const struct rig_record *kept = &rig->records[0];
+
+	(void)state;
+	rig_write(&rig->client, "GET /x?y HTTP/1.1\r\nHost: a.test\r\n\r\n");
+	rig_settle(rig);
+	rig_expect(rig, &rig->origins[0],
+		   "GET /x?y HTTP/1.1\r\nHost: a.test\r\n" RIG_FORWARDED "\r\n");
+	rig_write(&rig->origins[0], RIG_OK);
+	rig_expect(rig, &rig->client, RIG_OK);
+	assert_int_equal(rig->n_records, 1);
+	assert_string_equal(kept->method, "GET");
+	assert_string_equal(kept->host, "a.test");
+	assert_string_equal(kept->path, "/x");
+	assert_string_equal(kept->server, "192.0.2.9:80");
+	assert_int_equal(kept->record.status, 200);
+	assert_int_equal(kept->record.reason, CLOSE_DONE);
+	assert_ptr_equal(kept->record.route, &rig->routes[1]);
+	assert_int_equal(kept->record.request_bytes,
+			 strlen("GET /x?y HTTP/1.1\r\nHost: a.test\r\n\r\n"));
+	assert_int_equal(kept->record.response_bytes, strlen(RIG_OK));
+	assert_true(kept->record.first_byte_us > 0);
+	assert_int_equal(rig->n_released, 1);
+	assert_idle_holds_nothing(rig);
+	rig_free(rig);
+}
+
+static void test_keep_alive_reuses_both(void **state)
+{
+	struct rig *rig = rig_new();
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		rig_write(&rig->client, RIG_GET);
+		rig_settle(rig);
+		rig_expect(rig, &rig->origins[0], RIG_GET_SEEN);
+		rig_write(&rig->origins[0], RIG_OK);
+		rig_expect(rig, &rig->client, RIG_OK);
+	}
+	assert_int_equal(rig->n_origins, 1);
+	assert_int_equal(rig->n_ends, 0);
+	rig_close(&rig->client);
+	rig_await_end(rig);
+	assert_int_equal(rig->end_reason, CLOSE_DONE);
+	assert_int_equal(rig->n_records, 3);
+	rig_free(rig);
+}
+
+static void test_pipelined(void **state)
+{
+	struct rig *rig = rig_new();
+
+	(void)state;
+	rig_write(&rig->client, RIG_GET RIG_GET "GET /z HTTP/1.1\r\nHost: a.te");
+	rig_settle(rig);
+	rig_expect(rig, &rig->origins[0], RIG_GET_SEEN);
+	rig_write(&rig->origins[0], RIG_OK);
+	rig_expect(rig, &rig->client, RIG_OK);
+	rig_expect(rig, &rig->origins[0], RIG_GET_SEEN);
+	rig_write(&rig->client, "st\r\n\r\n");
+	rig_expect_nothing(rig, &rig->origins[0]);
+	rig_write(&rig->origins[0], RIG_OK);
+	rig_expect(rig, &rig->client, RIG_OK);
+	rig_expect(rig, &rig->origins[0],
+		   "GET /z HTTP/1.1\r\nHost: a.test\r\n" RIG_FORWARDED "\r\n");
+	rig_write(&rig->origins[0], RIG_OK);
+	rig_expect(rig, &rig->client, RIG_OK);
+	assert_idle_holds_nothing(rig);
+	rig_free(rig);
+}
+
+/* More in one batch than one connection may have before others have their turn. */
+static void test_many_pipelined_replies(void **state)
+{
+	static const char request[] = "GET / HTTP/1.1\r\nHost: none.test\r\n\r\n";
+	struct rig *rig = rig_new();
+
+	(void)state;
+	for (int i = 0; i < 50; i++)
+		rig_write(&rig->client, request);
+	rig_await_records(rig, 50);
+	assert_int_equal(rig->n_ends, 0);
+	assert_idle_holds_nothing(rig);
+	rig_free(rig);
+}
+
+static void test_close_is_honoured(void **state)
+{
+	struct rig *rig = rig_new();
+
+	(void)state;
+	rig_write(&rig->client, "GET /x HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
+	rig_settle(rig);
+	rig_expect(rig, &rig->origins[0], RIG_GET_SEEN);
+	rig_write(&rig->origins[0], RIG_OK);
+	rig_expect(rig, &rig->client,
+		   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+	rig_await_end(rig);
+	assert_int_equal(rig->end_reason, CLOSE_DONE);
+	rig_read_end(rig, &rig->client);
+	assert_int_equal(rig->client.error, 0);
+	assert_int_equal(rig->n_released, 1);
+	rig_free(rig);
+}
+
+static void test_http10(void **state)
+{
+	struct rig *rig = rig_new();
+
+	(void)state;
+	rig_write(&rig->client,
+		  "GET /x HTTP/1.0\r\nHost: a.test\r\nConnection: keep-alive\r\n\r\n");
+	rig_settle(rig);
+	rig_expect(rig, &rig->origins[0], RIG_GET_SEEN);
+	rig_write(&rig->origins[0], RIG_OK);
+	rig_expect(rig, &rig->client,
+		   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok");
+	rig_write(&rig->client,
+		  "GET /x HTTP/1.0\r\nHost: a.test\r\nConnection: keep-alive\r\n\r\n");
+	rig_settle(rig);
+	rig_expect(rig, &rig->origins[0], RIG_GET_SEEN);
+	rig_write(
+	    &rig->origins[0],
+	    "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+	    "3\r\nabc\r\n");
+	rig_expect(rig, &rig->client, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabc");
+	rig_write(&rig->origins[0], "2\r\nde\r\n0\r\n\r\n");
+	rig_expect(rig, &rig->client, "de");
+	rig_await_end(rig);
+	assert_int_equal(rig->n_released, 2);
+	rig_free(rig);
+}
+
+static void test_origin_that_closes(void **state)
+{
+	struct rig *rig = rig_new();
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		rig_write(&rig->client, RIG_GET);
+		rig_settle(rig);
+		rig_expect(rig, &rig->origins[i], RIG_GET_SEEN);
+		rig_write(&rig->origins[i],
+			  "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
+		rig_expect(rig, &rig->client, RIG_OK);
+	}
+	assert_int_equal(rig->n_discarded, 2);
+	assert_int_equal(rig->n_ends, 0);
+	rig_free(rig);
+}
+
+static void test_bodiless_responses(void **state)
+{
+	static const char *const rows[][2] = {
+	    {"HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"},
+	    {"GET", "HTTP/1.1 204 No Content\r\n\r\n"},
+	    {"GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 1000\r\n\r\n"},
+	    {"GET", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"},
+	};
+	struct rig *rig = rig_new();
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char text[256];
+
+		snprintf(text, sizeof(text), "%s /x HTTP/1.1\r\nHost: a.test\r\n\r\n", rows[i][0]);
+		rig_write(&rig->client, text);
+		rig_settle(rig);
+		snprintf(text, sizeof(text),
+			 "%s /x HTTP/1.1\r\nHost: a.test\r\n" RIG_FORWARDED "\r\n", rows[i][0]);
+		rig_expect(rig, &rig->origins[0], text);
+		rig_write(&rig->origins[0], rows[i][1]);
+		rig_expect(rig, &rig->client, rows[i][1]);
+	}
+	assert_int_equal(rig->n_released, ARRAY_LEN(rows));
+	rig_free(rig);
+}
+
+static void test_body_up_with_length(void **state)
+{
+	struct rig *rig = rig_new();
+
+	(void)state;
+	rig_write(&rig->client,
+		  "POST /x HTTP/1.1\r\nHost: a.test\r\nContent-Length: 10\r\n\r\nhello");
+	rig_settle(rig);
+	rig_expect(rig, &rig->origins[0],
+		   "POST /x HTTP/1.1\r\nHost: a.test\r\nContent-Length: 10\r\n" RIG_FORWARDED
+		   "\r\nhello");
+	rig_write(&rig->client, "world" RIG_GET);
+	rig_expect(rig, &rig->origins[0], "world");
+	rig_write(&rig->origins[0], RIG_OK);
+	rig_expect(rig, &rig->client, RIG_OK);
+	rig_expect(rig, &rig->origins[0], RIG_GET_SEEN);
+	assert_int_equal(rig->records[0].record.request_bytes,
+			 strlen("POST /x HTTP/1.1\r\nHost: a.test\r\nContent-Length: 10\r\n\r\n") +
+			     10);
+	rig_free(rig);
+}
+
+static void test_body_up_chunked(void **state)
+{
+	struct rig *rig = rig_new();
+
+	(void)state;
+	rig_write(&rig->client,
+		  "POST /x HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n"
+		  "3;ext=1\r\nabc\r\n2\r\nde");
+	rig_settle(rig);
+	rig_expect(rig, &rig->origins[0],
+		   "POST /x HTTP/1.1\r\nHost: a.test\r\n" RIG_FORWARDED
+		   "Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n");
+	rig_write(&rig->client, "\r\n1");
+	rig_expect_nothing(rig, &rig->origins[0]);
+	rig_write(&rig->client, "0\r\n0123456789abcdef\r\n0\r\nTrailer: t\r\n\r\n" RIG_GET);
+	rig_expect(rig, &rig->origins[0], "10\r\n0123456789abcdef\r\n0\r\n\r\n");
+	rig_write(&rig->origins[0], RIG_OK);
+	rig_expect(rig, &rig->client, RIG_OK);
+	rig_expect(rig, &rig->origins[0], RIG_GET_SEEN);
+	rig_free(rig);
+}
+
+static void test_body_down_chunked(void **state)
+{
+	struct rig *rig = rig_new();
+
+	(void)state;
+	rig_write(&rig->client, RIG_GET);
+	rig_settle(rig);
+	rig_expect(rig, &rig->origins[0], RIG_GET_SEEN);
+	rig_write(&rig->origins[0],
+		  "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n");
+	rig_expect(rig, &rig->client,
+		   "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n");
+	rig_write(&rig->origins[0], "1\r\nb\r\n1\r\nc\r\n");
+	rig_expect(rig, &rig->client, "2\r\nbc\r\n");
+	rig_write(&rig->origins[0], "0\r\nTrailer: t\r\n\r\n");
+	rig_expect(rig, &rig->client, "0\r\n\r\n");
+	assert_int_equal(rig->n_released, 1);
+	assert_string_equal(rig->records[0].relay, "copy");
+	rig_free(rig);
+}
+
+static void test_body_down_until_close(void **state)
+{
+	struct rig *rig = rig_new();
+
+	(void)state;
+	rig_write(&rig->client, RIG_GET);
+	rig_settle(rig);
+	rig_expect(rig, &rig->origins[0], RIG_GET_SEEN);
+	rig_write(&rig->origins[0], "HTTP/1.0 200 OK\r\n\r\nhello");
+	rig_expect(rig, &rig->client, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello");
+	rig_write(&rig->origins[0], " world");
+	rig_expect(rig, &rig->client, " world");
+	rig_close(&rig->origins[0]);
+	rig_await_end(rig);
+	rig_read_end(rig, &rig->client);
+	assert_int_equal(rig->client.error, 0);
+	assert_int_equal(rig->end_reason, CLOSE_DONE);
+	rig_free(rig);
+}
+
+static void test_continue(void **state)
+{
+	struct rig *rig = rig_new();
+
+	(void)state;
+	rig_write(&rig->client, "PUT /x HTTP/1.1\r\nHost: a.test\r\nExpect: 100-continue\r\n"
+				"Content-Length: 5\r\n\r\n");
+	rig_settle(rig);
+	rig_expect(rig, &rig->origins[0],
+		   "PUT /x HTTP/1.1\r\nHost: a.test\r\nExpect: 100-continue\r\n"
+		   "Content-Length: 5\r\n" RIG_FORWARDED "\r\n");
+	rig_write(&rig->origins[0], "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early");
+	rig_expect(rig, &rig->client, "HTTP/1.1 100 Continue\r\n\r\n");
+	rig_write(&rig->origins[0], " Hints\r\nLink: </a>\r\n\r\n");
+	rig_expect(rig, &rig->client, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
+	rig_write(&rig->client, "hello");
+	rig_expect(rig, &rig->origins[0], "hello");
+	rig_write(&rig->origins[0], RIG_OK);
+	rig_expect(rig, &rig->client, RIG_OK);
+	assert_int_equal(rig->n_ends, 0);
+	rig_free(rig);
+}
+
+static void test_interim_and_final_at_once(void **state)
+{
+	struct rig *rig = rig_new();
+
+	(void)state;
+	rig_write(&rig->client, RIG_GET);
+	rig_settle(rig);
+	rig_write(&rig->origins[0], "HTTP/1.1 103 Early Hints\r\n\r\n" RIG_OK);
+	rig_expect(rig, &rig->client, "HTTP/1.1 103 Early Hints\r\n\r\n" RIG_OK);
+	rig_free(rig);
+}
+
+/* Each byte is an event of its own, on both sides, with a body both ways. */
+static void test_byte_by_byte(void **state)
+{
+	static const char request[] =
+	    "POST /x HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n"
+	    "3\r\nabc\r\n0\r\n\r\n";
+	static const char response[] =
+	    "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc";
+	struct rig *rig = rig_new();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(request) - 1; i++) {
+		rig_write_bytes(&rig->client, request + i, 1);
+		rig_settle(rig);
+	}
+	rig_expect(rig, &rig->origins[0],
+		   "POST /x HTTP/1.1\r\nHost: a.test\r\n" RIG_FORWARDED
+		   "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n1\r\nc\r\n0\r\n\r\n");
+	for (size_t i = 0; i < sizeof(response) - 1; i++) {
+		rig_write_bytes(&rig->origins[0], response + i, 1);
+		rig_settle(rig);
+	}
+	rig_expect(rig, &rig->client, response);
+	assert_int_equal(rig->n_records, 1);
+	assert_idle_holds_nothing(rig);
+	rig_free(rig);
+}
+
+/* Two requests cut in two at every byte. */
+static void test_split_everywhere(void **state)
+{
+	static const char requests[] =
+	    "POST /x HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\n\r\nabc" RIG_GET;
+	static const char seen[] = "POST /x HTTP/1.1\r\nHost: a.test\r\nContent-Length: "
+				   "3\r\n" RIG_FORWARDED "\r\nabc";
+	size_t len = sizeof(requests) - 1;
+
+	(void)state;
+	for (size_t at = 1; at < len; at++) {
+		struct rig *rig = rig_new();
+
+		rig_write_bytes(&rig->client, requests, at);
+		rig_settle(rig);
+		rig_write_bytes(&rig->client, requests + at, len - at);
+		rig_settle(rig);
+		rig_expect(rig, &rig->origins[0], seen);
+		rig_write(&rig->origins[0], RIG_OK);
+		rig_expect(rig, &rig->client, RIG_OK);
+		rig_expect(rig, &rig->origins[0], RIG_GET_SEEN);
+		rig_write(&rig->origins[0], RIG_OK);
+		rig_expect(rig, &rig->client, RIG_OK);
+		rig_free(rig);
+	}
+}
+
+static void fill(char *data, size_t len)
+{
+	uint32_t seed = 1;
+
+	for (size_t i = 0; i < len; i++) {
+		seed = seed * 1664525 + 1013904223;
+		data[i] = (char)(seed >> 24);
+	}
+}
+
+#define LARGE_BYTES (5 << 20)
+
+/* Moves LARGE_BYTES from `from` to `to`, whose first `skip` bytes are a head. */
+static void carry(struct rig *rig, struct rig_end *from, struct rig_end *to, size_t skip)
+{
+	char *data = malloc(LARGE_BYTES);
+	size_t sent = 0;
+
+	assert_non_null(data);
+	fill(data, LARGE_BYTES);
+	for (int i = 0; i < 100000 && to->len_bytes < LARGE_BYTES + skip; i++) {
+		sent += rig_try_write(from, data + sent, LARGE_BYTES - sent);
+		rig_read(rig, to, to->len_bytes + 1);
+	}
+	assert_int_equal(to->len_bytes, LARGE_BYTES + skip);
+	assert_memory_equal(to->data + skip, data, LARGE_BYTES);
+	to->len_bytes = 0;
+	free(data);
+}
+
+static void carry_both_ways(enum conf_relay relay, const char *expected)
+{
+	struct rig *rig = rig_new();
+	char head[256];
+
+	rig->routes[1].relay = relay;
+	snprintf(head, sizeof(head),
+		 "PUT /x HTTP/1.1\r\nHost: a.test\r\nContent-Length: %d\r\n\r\n", LARGE_BYTES);
+	rig_write(&rig->client, head);
+	rig_settle(rig);
+	carry(rig, &rig->client, &rig->origins[0], strlen(head) + strlen(RIG_FORWARDED));
+	snprintf(head, sizeof(head), "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", LARGE_BYTES);
+	rig_write(&rig->origins[0], head);
+	carry(rig, &rig->origins[0], &rig->client, strlen(head));
+	rig_await_records(rig, 1);
+	assert_string_equal(rig->records[0].relay, expected);
+	assert_true(rig->records[0].record.request_bytes > LARGE_BYTES);
+	assert_true(rig->records[0].record.response_bytes > LARGE_BYTES);
+	assert_int_equal(rig->n_released, 1);
+	rig_free(rig);
+}
+
+static void test_large_bodies(void **state)
+{
+	(void)state;
+	carry_both_ways(CONF_RELAY_AUTO, "pipe");
+	carry_both_ways(CONF_RELAY_PIPE, "pipe");
+	carry_both_ways(CONF_RELAY_COPY, "copy");
+}
+
+static void test_large_chunked_down(void **state)
+{
+	static const char head[] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+	struct rig *rig = rig_new();
+	struct h1_chunked chunked = {0};
+	char *body = malloc(LARGE_BYTES), *framed = malloc(LARGE_BYTES * 2);
+	size_t framed_len = 0, sent = 0, taken;
+	enum h1_fault fault;
+	struct str payload;
+
+	(void)state;
+	assert_non_null(body);
+	assert_non_null(framed);
+	fill(body, LARGE_BYTES);
+	for (size_t at = 0, n; at < LARGE_BYTES; at += n) {
+		n = MIN((size_t)1 + at % 9000, LARGE_BYTES - at);
+		framed_len += (size_t)sprintf(framed + framed_len, "%zx\r\n", n);
+		memcpy(framed + framed_len, body + at, n);
+		framed_len += n + (size_t)sprintf(framed + framed_len + n, "\r\n");
+	}
+	framed_len += (size_t)sprintf(framed + framed_len, "0\r\n\r\n");
+	rig_write(&rig->client, RIG_GET);
+	rig_settle(rig);
+	rig_write(&rig->origins[0], head);
+	for (int i = 0; i < 100000 && rig->n_records == 0; i++) {
+		sent += rig_try_write(&rig->origins[0], framed + sent, framed_len - sent);
+		rig_read(rig, &rig->client, rig->client.len_bytes + 1);
+	}
+	assert_int_equal(rig->n_records, 1);
+	assert_memory_equal(rig->client.data, head, sizeof(head) - 1);
+	assert_int_equal(h1_chunked_decode(&chunked, rig->client.data + sizeof(head) - 1,
+					   rig->client.len_bytes - (sizeof(head) - 1), &payload,
+					   &taken, &fault),
+			 H1_DONE);
+	assert_int_equal(payload.len, LARGE_BYTES);
+	assert_memory_equal(payload.ptr, body, LARGE_BYTES);
+	free(body);
+	free(framed);
+	rig_free(rig);
+}
+
+/* The client waits for the origin, and its next request for its turn. */
+static void test_waits_for_a_connection(void **state)
+{
+	struct rig *rig = rig_new();
+
+	(void)state;
+	rig->holds_answer = true;
+	rig_write(&rig->client, "POST /x HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\n\r\nabc");
+	rig_settle(rig);
+	assert_int_equal(rig->n_origins, 0);
+	rig_answer(rig);
+	rig_expect(rig, &rig->origins[0],
+		   "POST /x HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\n" RIG_FORWARDED
+		   "\r\nabc");
+	rig_free(rig);
+}
+
+static void test_path_is_matched_by_meaning(void **state)
+{
+	static const struct {
+		const char *path;
+		size_t route;
+	} rows[] = {{"/x/../private/a", 0},
+		    {"/x/%2e%2E/private", 0},
+		    {"/./x", 1},
+		    {"//x", 1},
+		    {"/x%2f..%2fprivate", 2},
+		    {"/y", 2}};
+	struct rig *rig = rig_new();
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char text[256];
+
+		snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: A.test:80\r\n\r\n",
+			 rows[i].path);
+		rig_write(&rig->client, text);
+		rig_settle(rig);
+		/* It goes on as it was sent. */
+		snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\n", rows[i].path);
+		rig_read(rig, &rig->origins[0], strlen(text));
+		assert_memory_equal(rig->origins[0].data, text, strlen(text));
+		rig->origins[0].len_bytes = 0;
+		rig_write(&rig->origins[0], RIG_OK);
+		rig_expect(rig, &rig->client, RIG_OK);
+		assert_ptr_equal(rig->records[i].record.route, &rig->routes[rows[i].route]);
+	}
+	rig_free(rig);
+}
+
+static void test_drain(void **state)
+{
+	struct rig *rig = rig_new();
+
+	(void)state;
+	rig_write(&rig->client, RIG_GET);
+	rig_settle(rig);
+	exchange_drain(rig->exchange);
+	assert_int_equal(rig->n_ends, 0);
+	rig_write(&rig->origins[0], RIG_OK);
+	rig_expect(rig, &rig->client,
+		   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+	rig_await_end(rig);
+	rig_free(rig);
+
+	rig = rig_new();
+	exchange_drain(rig->exchange);
+	assert_int_equal(rig->n_ends, 1);
+	assert_int_equal(rig->end_reason, CLOSE_SHUTDOWN);
+	rig_free(rig);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_get),
+	    cmocka_unit_test(test_keep_alive_reuses_both),
+	    cmocka_unit_test(test_pipelined),
+	    cmocka_unit_test(test_many_pipelined_replies),
+	    cmocka_unit_test(test_close_is_honoured),
+	    cmocka_unit_test(test_http10),
+	    cmocka_unit_test(test_origin_that_closes),
+	    cmocka_unit_test(test_bodiless_responses),
+	    cmocka_unit_test(test_body_up_with_length),
+	    cmocka_unit_test(test_body_up_chunked),
+	    cmocka_unit_test(test_body_down_chunked),
+	    cmocka_unit_test(test_body_down_until_close),
+	    cmocka_unit_test(test_continue),
+	    cmocka_unit_test(test_interim_and_final_at_once),
+	    cmocka_unit_test(test_byte_by_byte),
+	    cmocka_unit_test(test_split_everywhere),
+	    cmocka_unit_test(test_large_bodies),
+	    cmocka_unit_test(test_large_chunked_down),
+	    cmocka_unit_test(test_waits_for_a_connection),
+	    cmocka_unit_test(test_path_is_matched_by_meaning),
+	    cmocka_unit_test(test_drain),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

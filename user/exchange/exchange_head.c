@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From the first byte of a request to the end of its head, its route, and a connection to the
+ * origin. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "exchange/exchange_internal.h"
+#include "route/route.h"
+
+void exchange_begin_request(struct exchange *exchange)
+{
+	if (exchange->is_request)
+		return;
+	exchange->is_request = true;
+	exchange->scanned_bytes = 0;
+	exchange->status = 0;
+	exchange->reason = CLOSE_DONE;
+	exchange_set_detail(exchange, NULL);
+	exchange->started_us = clock_now_us();
+	exchange->first_byte_us = 0;
+	exchange->request_bytes = 0;
+	exchange->sent_mark = exchange->client.io->sent_bytes;
+	exchange_set_deadline(exchange, exchange->client.listener->request_timeout_ms);
+}
+
+static struct turn *turn_new(struct exchange *exchange, const struct h1_request *request)
+{
+	struct h1_origin_facts facts = {
+	    .client = str_from(exchange->client_text),
+	    .proto = exchange->client.is_tls ? STR("https") : STR("http"),
+	};
+	struct turn *turn = malloc(sizeof(*turn) + h1_request_bound(request, &facts));
+
+	if (!turn)
+		return NULL;
+	memset(turn, 0, sizeof(*turn));
+	turn->exchange = exchange;
+	turn->method = request->method;
+	turn->client_minor = request->head.minor;
+	turn->client_keeps = !request->head.wants_close;
+	turn->awaits_continue = request->expects_continue;
+	turn->request.kind = request->head.body;
+	turn->request.left_bytes = request->head.content_length;
+	h1_write_request(request, &facts, turn->head, &turn->head_facts);
+	return turn;
+}
+
+/* 0 or -ENOMEM; the turn's route stays NULL where none matches or the path has a fault. */
+static int exchange_find_route(struct exchange *exchange, const struct h1_request *request,
+			       enum h1_fault *ret_fault)
+{
+	const struct exchange_client *client = &exchange->client;
+	struct str path = request->path;
+	char *buffer = NULL;
+
+	if (!h1_path_is_normal(path)) {
+		buffer = malloc(path.len);
+		if (!buffer)
+			return -ENOMEM;
+	}
+	*ret_fault = h1_path_normalise(path, buffer, &path);
+	if (!*ret_fault)
+		exchange->turn->route =
+		    route_request(client->listener, client->sni, h1_host_name(request->host), path);
+	free(buffer);
+	return 0;
+}
+
+static enum exchange_state exchange_refuse(struct exchange *exchange, enum h1_fault fault)
+{
+	uint16_t status = h1_fault_status(fault);
+	bool is_size = status == 431 || status == 414;
+
+	return exchange_reply(exchange, status,
+			      is_size ? CLOSE_REQUEST_TOO_LARGE : CLOSE_REQUEST_MALFORMED,
+			      h1_fault_text(fault));
+}
+
+static void exchange_on_origin_event(struct origin_conn *conn)
+{
+	exchange_run(conn->owner);
+}
+
+static void exchange_on_ready(struct origin_request *wish, struct origin_conn *conn,
+			      enum close_reason reason, const char *detail)
+{
+	struct turn *turn = container_of(wish, struct turn, wish);
+
+	turn->is_answered = true;
+	turn->acquire_reason = reason;
+	turn->conn = conn;
+	if (conn) {
+		conn->owner = turn->exchange;
+		conn->on_event = exchange_on_origin_event;
+		turn->origin_received_mark = conn->io.received_bytes;
+		turn->origin_sent_mark = conn->io.sent_bytes;
+	} else {
+		exchange_set_detail(turn->exchange, detail);
+	}
+	exchange_run(turn->exchange);
+}
+
+enum exchange_state exchange_acquire(struct exchange *exchange)
+{
+	struct turn *turn = exchange->turn;
+	struct origin *origin = origin_view_get(exchange->client.origins, turn->route->origin);
+
+	turn->is_answered = false;
+	turn->wish.on_ready = exchange_on_ready;
+	origin_acquire(origin, &turn->wish);
+	return EXCHANGE_ACQUIRE;
+}
+
+/* The head ends at data[request->head.len_bytes]; what follows must be in the inbox before others
+ * use the scratch. */
+static enum exchange_state exchange_start_turn(struct exchange *exchange,
+					       const struct h1_request *request, const char *data,
+					       size_t len_bytes)
+{
+	size_t head_bytes = request->head.len_bytes;
+	enum h1_fault fault;
+	int err;
+
+	exchange->turn = turn_new(exchange, request);
+	if (!exchange->turn)
+		return exchange_end(exchange, CLOSE_OUT_OF_MEMORY);
+	exchange->request_bytes = head_bytes;
+	err = exchange_find_route(exchange, request, &fault);
+	if (err)
+		return exchange_end(exchange, CLOSE_OUT_OF_MEMORY);
+	if (exchange->inbox.len_bytes)
+		inbox_take(&exchange->inbox, head_bytes);
+	else
+		err = inbox_put(&exchange->inbox, data + head_bytes, len_bytes - head_bytes);
+	if (err)
+		return exchange_end(exchange, CLOSE_OUT_OF_MEMORY);
+	if (fault)
+		return exchange_refuse(exchange, fault);
+	if (!exchange->turn->route)
+		return exchange_reply(exchange, 404, CLOSE_NO_ROUTE, NULL);
+	return exchange_acquire(exchange);
+}
+
+static enum exchange_state exchange_parse_head(struct exchange *exchange, const char *data,
+					       size_t len_bytes)
+{
+	enum h1_fault fault = H1_FAULT_NONE;
+	struct h1_request request;
+
+	exchange_begin_request(exchange);
+	switch (h1_parse_request(data, len_bytes, &request, &fault)) {
+	case H1_DONE:
+		return exchange_start_turn(exchange, &request, data, len_bytes);
+	case H1_REFUSED:
+		exchange->is_unread = true;
+		return exchange_refuse(exchange, fault);
+	case H1_NEED_MORE:
+		break;
+	}
+	if (exchange->inbox.len_bytes == 0 && inbox_put(&exchange->inbox, data, len_bytes))
+		return exchange_end(exchange, CLOSE_OUT_OF_MEMORY);
+	return EXCHANGE_HEAD;
+}
+
+static enum exchange_state exchange_parse_inbox(struct exchange *exchange)
+{
+	const char *data = inbox_bytes(&exchange->inbox);
+	size_t len_bytes = exchange->inbox.len_bytes;
+
+	if (exchange->is_request && !h1_is_worth_parsing(data, len_bytes, &exchange->scanned_bytes))
+		return EXCHANGE_HEAD;
+	return exchange_parse_head(exchange, data, len_bytes);
+}
+
+static enum exchange_state exchange_head_ended(struct exchange *exchange)
+{
+	exchange->client_ended = true;
+	return exchange_end(exchange, exchange->is_request ? CLOSE_CLIENT_ABORT : CLOSE_DONE);
+}
+
+enum exchange_state exchange_step_head(struct exchange *exchange)
+{
+	struct io *io = exchange->client.io;
+	enum exchange_state next = EXCHANGE_HEAD;
+
+	/* Bytes that came along with the request before. */
+	if (exchange->inbox.len_bytes && !exchange->is_request)
+		next = exchange_parse_inbox(exchange);
+	while (next == EXCHANGE_HEAD && (io->readable || exchange->client_ended)) {
+		bool is_fresh = exchange->inbox.len_bytes == 0;
+		char *scratch = loop_scratch(exchange->client.loop);
+		ssize_t n;
+
+		if (exchange->client_ended)
+			return exchange_head_ended(exchange);
+		n = is_fresh ? io_recv(io, scratch, LOOP_SCRATCH_BYTES)
+			     : inbox_recv(&exchange->inbox, io);
+		if (n == -EAGAIN)
+			break;
+		if (n == 0)
+			return exchange_head_ended(exchange);
+		if (n < 0)
+			return exchange_client_failed(exchange, (int)n);
+		next = is_fresh ? exchange_parse_head(exchange, scratch, (size_t)n)
+				: exchange_parse_inbox(exchange);
+	}
+	return next;
+}
+
+static uint16_t exchange_acquire_status(enum close_reason reason)
+{
+	switch (reason) {
+	case CLOSE_ORIGIN_CONNECT_TIMEOUT:
+		return 504;
+	case CLOSE_OUT_OF_DESCRIPTORS:
+	case CLOSE_OUT_OF_MEMORY:
+		return 503;
+	default:
+		return 502;
+	}
+}
+
+enum exchange_state exchange_step_acquire(struct exchange *exchange)
+{
+	struct turn *turn = exchange->turn;
+	char *detail;
+	enum exchange_state next;
+
+	if (exchange->client.io->failed)
+		return exchange_end(exchange, CLOSE_CLIENT_ABORT);
+	if (!turn->is_answered)
+		return EXCHANGE_ACQUIRE;
+	if (turn->conn)
+		return EXCHANGE_RELAY;
+	detail = exchange->detail;
+	exchange->detail = NULL;
+	next = exchange_reply(exchange, exchange_acquire_status(turn->acquire_reason),
+			      turn->acquire_reason, detail);
+	free(detail);
+	return next;
+}
