@@ -37,7 +37,8 @@ OUR_CPPFLAGS = -D_GNU_SOURCE -DPENSTOCK_VERSION='"$(VERSION)"' -Iuser -Iinclude 
 OUR_CFLAGS   = -std=gnu17 -fno-omit-frame-pointer -fstack-protector-strong -pthread $(WARNINGS)
 OUR_LIBS     = $(PKG_LIBS) -pthread
 
-SANITIZE   := -O1 -g -DPENSTOCK_DEBUG -fsanitize=address,undefined -fno-sanitize-recover=all
+# gcc's -Wconversion does not see through the code that -fsanitize adds.
+SANITIZE   := -O1 -g -DPENSTOCK_DEBUG -fsanitize=address,undefined -fno-sanitize-recover=all -Wno-conversion
 FUZZ_FLAGS := -O1 -g -DPENSTOCK_DEBUG -fsanitize=address,undefined -fno-sanitize-recover=all
 
 SRCS         := $(sort $(wildcard user/*/*.c))
