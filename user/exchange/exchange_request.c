@@ -74,6 +74,11 @@ bool turn_waits_for_client(const struct exchange *exchange, const struct turn *t
 	       !(request->is_relayed && relay_dir_held(&request->relay));
 }
 
+static struct iovec part_of(struct str text)
+{
+	return (struct iovec){(char *)text.ptr, text.len};
+}
+
 int body_send_chunked(struct body *body, struct outbox *outbox, struct io *to,
 		      const struct str *head, bool bare, char *data, size_t len_bytes,
 		      size_t *ret_taken_bytes, enum h1_fault *ret_fault)
@@ -90,16 +95,16 @@ int body_send_chunked(struct body *body, struct outbox *outbox, struct io *to,
 	if (progress == H1_REFUSED)
 		return -EPROTO;
 	if (head)
-		parts[n++] = (struct iovec){(char *)head->ptr, head->len};
+		parts[n++] = part_of(*head);
 	if (payload.len && !bare)
-		parts[n++] = (struct iovec){line, h1_write_chunk_line(payload.len, line)};
+		parts[n++] = part_of((struct str){line, h1_write_chunk_line(payload.len, line)});
 	if (payload.len)
-		parts[n++] = (struct iovec){(char *)payload.ptr, payload.len};
+		parts[n++] = part_of(payload);
 	if (payload.len && !bare)
-		parts[n++] = (struct iovec){"\r\n", 2};
+		parts[n++] = part_of(STR("\r\n"));
 	body->is_done = progress == H1_DONE;
 	if (body->is_done && !bare)
-		parts[n++] = (struct iovec){H1_LAST_CHUNK, sizeof(H1_LAST_CHUNK) - 1};
+		parts[n++] = part_of(STR(H1_LAST_CHUNK));
 	return outbox_send(outbox, to, parts, n, false);
 }
 
