@@ -15,7 +15,6 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -26,7 +25,7 @@
 #define BROKER_BACKOFF_MIN_MS 100
 #define BROKER_BACKOFF_MAX_MS 10000
 #define BROKER_SHORT_LIFE_MS 10000
-#define BROKER_SHORT_LIVES_MAX 8
+#define BROKER_SHORT_LIVES_MAX 6
 
 enum broker_state {
 	BROKER_STARTING, /* a fresh worker was offered a bundle: RUNNING, or the end */
@@ -73,13 +72,13 @@ static int broker_prepare(struct broker *broker, struct conf_diag *diag)
 
 static void broker_notify_ready(const struct broker *broker)
 {
-	sd_notifyf(0, "READY=1\nMAINPID=%d\nSTATUS=generation %" PRIu64, getpid(),
-		   broker->current.bundle->generation);
+	notify("READY=1\nMAINPID=%d\nSTATUS=generation %" PRIu64, getpid(),
+	       broker->current.bundle->generation);
 }
 
 static void broker_notify_reloading(void)
 {
-	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_now_us());
+	notify("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_now_us());
 }
 
 static void broker_configure_log(const struct conf *conf)
@@ -392,7 +391,7 @@ static void broker_drain(struct broker *broker)
 	if (broker->state == BROKER_DRAINING)
 		return;
 	broker->state = BROKER_DRAINING;
-	sd_notify(0, "STOPPING=1\nSTATUS=draining");
+	notify("STOPPING=1\nSTATUS=draining");
 	log_info("draining", LOG_INT("timeout_ms", timeout_ms));
 	timer_cancel(&broker->reply_timer);
 	control_begin(broker->control);
@@ -419,7 +418,7 @@ static void broker_on_signal(struct broker *broker, uint32_t number)
 		broker_drain(broker);
 		break;
 	case SIGINT:
-		sd_notify(0, "STOPPING=1");
+		notify("STOPPING=1");
 		log_info("stopping at once");
 		broker_stop(broker, EXIT_SUCCESS);
 		break;

@@ -135,6 +135,12 @@ void control_begin(struct control *control);
 
 void control_answer(struct control *control, const char *text);
 
+/* ---- broker_notify.c ---- */
+
+/* Tells the service manager ("READY=1"; systemd.exec(5), $NOTIFY_SOCKET), where there is one. Never
+ * waits. */
+void notify(const char *format, ...) PRINTF_LIKE(1, 2);
+
 /* ---- broker_util.c ---- */
 
 /* One log line for each line of `text`. */

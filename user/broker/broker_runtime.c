@@ -77,6 +77,15 @@ static int runtime_lock(struct runtime *runtime, struct conf_diag *diag)
 	return 0;
 }
 
+/* We hold the lock: whoever still listens there is the draining worker of a broker that is gone. */
+static void runtime_remove_stale(const char *path)
+{
+	struct stat st;
+
+	if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
+		unlink(path);
+}
+
 static int runtime_listen(const struct runtime *runtime, const char *name, mode_t mode,
 			  struct conf_diag *diag)
 {
@@ -85,6 +94,7 @@ static int runtime_listen(const struct runtime *runtime, const char *name, mode_
 
 	if (fd)
 		return runtime_fail(diag, "use", runtime->dir, fd);
+	runtime_remove_stale(path);
 	fd = listen_unix(path, mode);
 	return fd < 0 ? runtime_fail(diag, "listen at", path, fd) : fd;
 }
