@@ -9,8 +9,8 @@ from .authority import Authority, Certificate
 from .lab import Lab
 from .namespace import Namespace
 from .penstock import Penstock
-from .process import LabError, Process, wait_until
+from .process import LabError, Process, is_alive, wait_until
 from .servers import Dnsmasq, Nginx, TlsServer
 
 __all__ = ["Authority", "Certificate", "Dnsmasq", "Lab", "LabError", "Namespace", "Nginx", "Penstock", "Process",
-           "TlsServer", "wait_until"]
+           "TlsServer", "is_alive", "wait_until"]

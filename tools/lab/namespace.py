@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 
-from .process import LabError, Process
+from .process import LabError, Process, is_alive, wait_until
 
 
 def ip(*arguments):
@@ -120,9 +120,11 @@ class Namespace:
 def remove_namespace(name):
     """Right also when it is gone already."""
     done = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True)
-    for pid in done.stdout.split():
+    pids = [int(pid) for pid in done.stdout.split()]
+    for pid in pids:
         try:
-            os.kill(int(pid), signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
+    wait_until(lambda: not any(map(is_alive, pids)), f"the processes in {name} end")
     subprocess.run(["ip", "netns", "delete", name], capture_output=True)

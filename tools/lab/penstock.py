@@ -7,7 +7,7 @@ import re
 import signal
 import socket
 
-from .process import LabError
+from .process import is_alive, wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -99,13 +99,13 @@ class Penstock:
             raise self.process.error(f"exit status {status}")
 
     def kill(self):
-        """SIGKILL to all its processes at once."""
-        for pid in self.pids():
+        """SIGKILL to all its processes; returns when they are gone."""
+        pids = self.pids()
+        for pid in pids:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
         self.process.wait_end()
-
-
-__all__ = ["LabError", "Penstock", "binary"]
+        wait_until(lambda: not any(map(is_alive, pids)), "killed processes end")
+        return pids

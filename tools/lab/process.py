@@ -25,6 +25,14 @@ def wait_until(condition, what, patience_s=PATIENCE_S):
         time.sleep(0.01)
 
 
+def is_alive(pid):
+    """Is there such a process, and not only its exit status for somebody to read?"""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 def listening(pid, protocol, port):
     """Does some socket of this process's network namespace listen on (TCP) or own (UDP) this port?"""
     for table in (protocol, protocol + "6"):
