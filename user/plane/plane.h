@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The kernel side of the steer lane: loads the programs, pins maps and links, chooses a hook per device, attaches. For
- * the privileged broker only. What it pins stays when the process goes; plane_open() adopts it again.
+ * The kernel side of the steer lane: loads the programs, pins maps and links, chooses a hook per
+ * device, attaches. For the privileged broker only. What it pins stays when the process goes;
+ * plane_open() adopts it again.
  */
 #ifndef PENSTOCK_PLANE_PLANE_H
 #define PENSTOCK_PLANE_PLANE_H
@@ -20,27 +21,33 @@ struct plane_error {
 };
 
 /*
- * Loads the programs, or adopts the maps under conf->pin_dir where their layout is ours (an update of the programs keeps
- * the flows). Mounts nothing but a missing bpffs. 0 or -errno with `ret_error` in words, with the mend.
+ * Loads the programs, or adopts the maps under conf->pin_dir where their layout is ours (an update
+ * of the programs keeps the flows). Mounts nothing but a missing bpffs. 0 or -errno with
+ * `ret_error` in words, with the mend.
  */
-int plane_open(const struct conf *conf, struct plane **ret_plane, struct plane_error *ret_error) MUST_CHECK;
+int plane_open(const struct conf *conf, struct plane **ret_plane,
+	       struct plane_error *ret_error) MUST_CHECK;
 
 /* Closes descriptors; what is pinned stays. Takes NULL. */
 void plane_free(struct plane *plane);
 
 /*
- * Makes the attachments what `conf` wants: new devices are attached, devices no longer wanted are detached, the others
- * are untouched. All or nothing as far as the kernel lets us: on failure what was new is undone.
+ * Makes the attachments what `conf` wants: new devices are attached, devices no longer wanted are
+ * detached, the others are untouched. All or nothing as far as the kernel lets us: on failure what
+ * was new is undone.
  */
-int plane_attach(struct plane *plane, const struct conf *conf, struct plane_error *ret_error) MUST_CHECK;
+int plane_attach(struct plane *plane, const struct conf *conf,
+		 struct plane_error *ret_error) MUST_CHECK;
 
 /* Of the map "services", "servers", "flows" or "counters"; stays the plane's; -ENOENT. */
 int plane_map_fd(const struct plane *plane, const char *name);
 
-/* {"devices": [{"name", "hook": "xdp"|"tc", "reason", "attach": "link"|"filter"}], "pin_dir": …}. malloc()ed. */
+/* {"devices": [{"name", "hook": "xdp"|"tc", "reason", "attach": "link"|"filter"}], "pin_dir": …}.
+ * malloc()ed. */
 char *plane_describe(const struct plane *plane) MUST_CHECK;
 
-/* Detaches and unpins everything under conf->pin_dir: the end of the steer lane on this host. 0 or -errno. */
+/* Detaches and unpins everything under conf->pin_dir: the end of the steer lane on this host. 0 or
+ * -errno. */
 int plane_remove(const struct conf *conf, struct plane_error *ret_error) MUST_CHECK;
 
 #endif
