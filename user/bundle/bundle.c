@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #define BUNDLE_GROW_ENTRIES 32
-#define BUNDLE_READ_BYTES   16384
+#define BUNDLE_READ_BYTES 16384
 
 struct bundle *bundle_new(uint64_t generation)
 {
@@ -64,7 +64,7 @@ int bundle_add(struct bundle *bundle, enum bundle_kind kind, const char *name, u
 	if (!copy)
 		goto fail;
 	bundle->entries[bundle->n_entries++] =
-		(struct bundle_entry){.kind = kind, .index = index, .name = copy, .fd = fd};
+	    (struct bundle_entry){.kind = kind, .index = index, .name = copy, .fd = fd};
 	return 0;
 
 fail:
@@ -96,8 +96,8 @@ int bundle_add_data(struct bundle *bundle, enum bundle_kind kind, const char *na
 	if (fd < 0)
 		return -errno;
 	err = bundle_write_all(fd, data, len_bytes);
-	if (!err && fcntl(fd, F_ADD_SEALS,
-			  F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL))
+	if (!err &&
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL))
 		err = -errno;
 	if (err) {
 		close(fd);
@@ -147,7 +147,8 @@ int bundle_take(struct bundle *bundle, enum bundle_kind kind, const char *name, 
 	return fd;
 }
 
-/* Makes room for one more read and the end mark; what would be past the limit by a byte is enough to see it. */
+/* Makes room for one more read and the end mark; what would be past the limit by a byte is enough
+ * to see it. */
 static int bundle_make_room(char **data, size_t *room_bytes, size_t len_bytes)
 {
 	size_t wanted = len_bytes + BUNDLE_READ_BYTES + 1;

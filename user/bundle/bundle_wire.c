@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How bundles and replies travel: a head packet, then packets of some entries each, their names in the data and their
- * descriptors in one SCM_RIGHTS message. Both ends are the same binary, so integers are in host order; still every
- * length and count is checked, since the reply comes from a process that may have been taken over.
+ * How bundles and replies travel: a head packet, then packets of some entries each, their names in
+ * the data and their descriptors in one SCM_RIGHTS message. Both ends are the same binary, so
+ * integers are in host order; still every length and count is checked, since the reply comes from a
+ * process that may have been taken over.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 #include "bundle/bundle.h"
 
 #define WIRE_BUNDLE_MAGIC 0x50734231u /* "PsB1" */
-#define WIRE_REPLY_MAGIC  0x50735231u /* "PsR1" */
+#define WIRE_REPLY_MAGIC 0x50735231u /* "PsR1" */
 /* Below the kernel's SCM_MAX_FD (253, net/scm.h). */
 #define WIRE_PACKET_FDS 64
 
@@ -121,7 +122,8 @@ static int wire_recv(int socket_fd, struct wire_packet *packet)
 		wire_close_fds(packet, 0);
 		return -EPROTO;
 	}
-	/* SOCK_SEQPACKET tells an empty packet and the end apart in no way; we never send an empty one. */
+	/* SOCK_SEQPACKET tells an empty packet and the end apart in no way; we never send an empty
+	 * one. */
 	if (n == 0 && packet->n_fds == 0)
 		return -EPIPE;
 	return 0;
@@ -135,9 +137,8 @@ static size_t wire_entry_size(const struct bundle_entry *entry)
 
 static void wire_put_entry(struct wire_packet *packet, const struct bundle_entry *entry)
 {
-	struct wire_entry wire = {.kind = entry->kind,
-				  .index = entry->index,
-				  .name_len = (uint32_t)strlen(entry->name)};
+	struct wire_entry wire = {
+	    .kind = entry->kind, .index = entry->index, .name_len = (uint32_t)strlen(entry->name)};
 
 	memcpy(packet->data + packet->len_bytes, &wire, sizeof(wire));
 	memcpy(packet->data + packet->len_bytes + sizeof(wire), entry->name, wire.name_len);
@@ -341,7 +342,8 @@ int bundle_reply_recv(int socket_fd, struct bundle_reply *ret_reply)
 {
 	char data[sizeof(struct wire_reply) + BUNDLE_REPLY_MAX];
 	struct iovec part = {.iov_base = data, .iov_len = sizeof(data)};
-	/* No room for control data: descriptors that somebody may send along are dropped by the kernel. */
+	/* No room for control data: descriptors that somebody may send along are dropped by the
+	 * kernel. */
 	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
 	ssize_t n;
 
