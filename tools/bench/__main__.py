@@ -48,7 +48,7 @@ from peers import CONTESTANTS, LANES, PEERS
 from place import LabError, ORIGIN_PORTS, Place, idle_cores_poll, until
 from stats import METRICS, disturbed, summarize
 
-START_TIMEOUT_S = 5
+START_TIMEOUT_S = 10
 WARMUP_S = 0.5
 
 

@@ -334,8 +334,10 @@ static int client_run(struct client *client)
 	ret = usage_read(&client->pids, &end);
 	if (ret < 0)
 		return ret;
+	if (client->exchanges + client->bytes == 0)
+		return -ENODATA;
 	print_result(client, &start, &end);
-	return client->exchanges + client->bytes > 0 ? 0 : -ENODATA;
+	return 0;
 }
 
 static const struct mode *mode_find(const char *name)
