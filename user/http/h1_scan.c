@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <endian.h>
+
 #include "http/h1_internal.h"
 
 #define H1_ALNUM ['0' ... '9'] = true, ['a' ... 'z'] = true, ['A' ... 'Z'] = true
@@ -28,13 +30,13 @@ bool h1_is_token(struct str text)
 
 #define H1_BYTES(byte) (UINT64_C(0x0101010101010101) * (byte))
 
-/* Whether one of eight bytes is below 0x20 or is DEL; says true for HTAB as well. */
-static inline bool h1_word_has_control(uint64_t word)
+/* The top bit of the first byte below 0x20 or DEL is set; what lies above that bit is noise. */
+static inline uint64_t h1_word_controls(uint64_t word)
 {
 	uint64_t del = word ^ H1_BYTES(0x7f);
 	uint64_t below = (word - H1_BYTES(0x20)) & ~word;
 
-	return ((below | ((del - H1_BYTES(1)) & ~del)) & H1_BYTES(0x80)) != 0;
+	return (below | ((del - H1_BYTES(1)) & ~del)) & H1_BYTES(0x80);
 }
 
 static inline bool h1_is_control(char c)
@@ -44,20 +46,23 @@ static inline bool h1_is_control(char c)
 
 const char *h1_find_control(const char *p, const char *end)
 {
-	while (p < end) {
-		uint64_t word;
+	while (end - p >= (ptrdiff_t)sizeof(uint64_t)) {
+		uint64_t word, controls;
 
-		while (end - p >= 8) {
-			memcpy(&word, p, sizeof(word));
-			if (h1_word_has_control(word))
-				break;
-			p += 8;
+		memcpy(&word, p, sizeof(word));
+		controls = h1_word_controls(htole64(word));
+		if (!controls) {
+			p += sizeof(word);
+			continue;
 		}
-		for (int i = 0; i < 8 && p < end; i++, p++)
-			if (h1_is_control(*p))
-				return p;
+		p += __builtin_ctzll(controls) / 8;
+		if (*p != '\t')
+			return p;
+		p++;
 	}
-	return end;
+	while (p < end && !h1_is_control(*p))
+		p++;
+	return p;
 }
 
 enum h1_progress h1_find_line_end(const char *p, const char *end, enum h1_fault control_fault,
