@@ -212,6 +212,7 @@ size_t h1_write_chunk_line(uint64_t len_bytes, char out[H1_CHUNK_LINE_MAX])
 		len++;
 	for (size_t i = len; i > 0; i--, len_bytes >>= 4)
 		out[i - 1] = digits[len_bytes & 15];
-	memcpy(out + len, "\r\n", 2);
-	return len + 2;
+	out[len++] = '\r';
+	out[len++] = '\n';
+	return len;
 }
