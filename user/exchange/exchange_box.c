@@ -86,10 +86,11 @@ static int outbox_keep(struct outbox *outbox, const struct iovec *parts, int n_p
 {
 	size_t kept_bytes = outbox->start + outbox->len_bytes;
 	char *data = realloc(outbox->data, kept_bytes + total_bytes - sent_bytes);
-	char *to = data + kept_bytes;
+	char *to;
 
 	if (!data)
 		return -ENOMEM;
+	to = data + kept_bytes;
 	outbox->data = data;
 	outbox->len_bytes += total_bytes - sent_bytes;
 	for (int i = 0; i < n_parts; i++) {

@@ -427,9 +427,8 @@ static void test_surplus_is_never_a_response(void **state)
 static void test_surplus_after_a_later_body(void **state)
 {
 	static const char *const rows[][3] = {
-		{"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n", "bodyevil", "body"},
-		{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "0\r\n\r\nevil",
-		 "0\r\n\r\n"},
+	    {"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n", "bodyevil", "body"},
+	    {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "0\r\n\r\nevil", "0\r\n\r\n"},
 	};
 
 	(void)state;
