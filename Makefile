@@ -215,7 +215,8 @@ $(BUILD)/lint/%.tidy: %.c $(BUILD)/obj/%.o .clang-tidy
 lint-cppcheck:
 	$(Q)mkdir -p $(BUILD)/lint/cppcheck
 	$(Q)cppcheck --quiet --error-exitcode=1 --cppcheck-build-dir=$(BUILD)/lint/cppcheck -j2 --std=c11 \
-	    --enable=warning,performance,portability --inline-suppr --suppressions-list=tools/cppcheck.txt \
+	    --enable=warning,performance,portability --inline-suppr --library=tools/lint/cppcheck.cfg \
+	    --suppressions-list=tools/lint/cppcheck.txt \
 	    -D_GNU_SOURCE -Iuser -Iinclude user
 
 lint-shell:
