@@ -14,6 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BENCH = ROOT / "tools" / "bench"
 sys.path.insert(0, str(BENCH))
 
+import lab as laboratory  # noqa: E402
 import report  # noqa: E402
 import rows  # noqa: E402
 import stats  # noqa: E402
@@ -166,6 +167,18 @@ def test_nothing_remains_after_a_signal(load, tmp_path, number):
         time.sleep(0.05)
     assert leftovers(harness.pid) == []
     assert not (tmp_path / "bench" / "results.json").exists()
+
+
+def test_nothing_remains_of_a_half_made_namespace(monkeypatch):
+    """As if a signal came right after `ip netns add`, before the lab has the namespace in its list."""
+    def interrupt(*_):
+        raise SystemExit(130)
+
+    before = leftovers(os.getpid())
+    monkeypatch.setattr(laboratory.Namespace, "sysctl", interrupt)
+    with pytest.raises(SystemExit):
+        laboratory.Lab()
+    assert leftovers(os.getpid()) == before
 
 
 def test_wrong_answers_are_errors(load, tmp_path, lab):

@@ -12,7 +12,7 @@ What "CPU" means here: the time in which the proxy's core was not idle, during t
 done in it. That holds what a proxy makes the kernel do in system calls, soft interrupts, kernel threads and BPF programs,
 where a process's own account (schedstat; in runs.json, for comparison) misses what did not run in its own context. It is
 taken from the idle counters of /proc/stat, which are exact where the kernel stops its tick when idle; the user, system
-and softirq columns beside them are samples, and were off by a quarter in a test. The load tool reads the counters itself,
+and softirq columns beside them are samples, and were off by up to 26 % in a test. The load tool reads the counters itself,
 at the ends of the window.
 
 A veth delivers packets on the core of the sender. So the proxy's core has the receive path of its peers, and theirs has

@@ -113,6 +113,8 @@ class Lab:
         left = []
         for namespace in reversed(self.namespaces):
             left += namespace.close()
+        for name in self.names[len(self.namespaces):]:  # a signal may have come before build() knew of it
+            remove_namespace(name)
         if self.pin_dir.is_dir():
             left += [f"{path} was still pinned" for path in self.pin_dir.rglob("*") if not path.is_dir()]
             remove_pins(self.pin_dir)
