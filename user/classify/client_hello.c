@@ -60,7 +60,9 @@ static uint16_t cursor_u16(struct cursor *cursor)
 {
 	const uint8_t *taken = cursor_take(cursor, 2);
 
-	return taken ? (uint16_t)(taken[0] << 8 | taken[1]) : 0;
+	if (!taken)
+		return 0;
+	return (uint16_t)(taken[0] << 8 | taken[1]);
 }
 
 /* What the next `len_bytes` hold, as a cursor of their own. */

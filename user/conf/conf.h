@@ -107,6 +107,7 @@ struct conf_listener {
 	size_t index; /* in conf.listeners */
 	const char *name; /* unique; by default the first bind text, of UDP with "/udp" */
 	const char **bind_texts;
+	struct conf_mark *bind_marks;
 	struct addr *binds;
 	size_t n_binds; /* at least 1 */
 	enum conf_transport transport;

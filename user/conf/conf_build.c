@@ -201,10 +201,13 @@ static void conf_check_steer_servers(struct conf_context *context, const struct 
 		const struct conf_server *server = &route->origin->servers[i];
 
 		if (server->addr.len && server->addr.sa.sa_family != AF_INET)
-			conf_diag_add(context->diag, route->mark,
+			conf_diag_add(context->diag, server->mark,
 				      "packets are steered to IPv4 servers; \"%s\" is none (IPv6 "
 				      "is not built yet)",
 				      server->text);
+		if (server->weight > 1)
+			conf_diag_add(context->diag, server->mark,
+				      "weights are not built yet for origins of \"steer\"");
 	}
 }
 
@@ -259,11 +262,13 @@ static void conf_build_binds(struct conf_context *context, struct conf_listener 
 
 	listener->binds = conf_keep(context, n, sizeof(*listener->binds));
 	listener->bind_texts = conf_keep(context, n, sizeof(*listener->bind_texts));
-	if (!listener->binds || !listener->bind_texts)
+	listener->bind_marks = conf_keep(context, n, sizeof(*listener->bind_marks));
+	if (!listener->binds || !listener->bind_texts || !listener->bind_marks)
 		return;
 	for (; listener->n_binds < n; item = item->next) {
 		if (addr_parse(item->text, &listener->binds[listener->n_binds]))
 			return; /* not after the check */
+		listener->bind_marks[listener->n_binds] = item->mark;
 		listener->bind_texts[listener->n_binds++] = conf_keep_text(context, item->text);
 	}
 }

@@ -380,9 +380,6 @@ static bool conf_check_number(struct conf_context *context, const struct conf_sh
 		conf_diag_add(context->diag, node->mark,
 			      "%s must be from %lld to %lld, not " STR_FMT, label->text,
 			      (long long)shape->min, (long long)shape->max, STR_ARG(node->text));
-	else if (shape->max_yet && node->number > shape->max_yet)
-		conf_diag_add(context->diag, node->mark, "%s: more than %lld is not built yet",
-			      label->text, (long long)shape->max_yet);
 	else
 		return true;
 	return false;
@@ -487,6 +484,11 @@ bool conf_check(struct conf_context *context, const struct conf_shape *shape,
 {
 	bool ok;
 
+	if (conf_node_is_null(node)) {
+		conf_diag_add(context->diag, node->mark,
+			      "the file is empty; it needs \"listeners\"");
+		return false;
+	}
 	conf_check_node(context, shape, node, &conf_label_file, &ok);
 	return ok;
 }

@@ -62,10 +62,10 @@ static bool conf_diag_make_room(struct conf_diag *diag)
 	size_t room = diag->room ? diag->room * 2 : 16;
 	struct conf_diag_entry *entries;
 
-	if (diag->n_entries < diag->room)
-		return true;
 	if (diag->n_entries >= CONF_DIAG_MAX_ENTRIES)
 		return false;
+	if (diag->n_entries < diag->room)
+		return true;
 	entries = realloc(diag->entries, room * sizeof(*entries));
 	if (!entries)
 		return false;

@@ -58,7 +58,7 @@ TEXT(shape_pattern, "a domain name or \"*.\" and a domain name", conf_check_patt
      "^(\\*\\.)?[A-Za-z0-9._-]+$");
 TEXT(shape_prefix, "a path", conf_check_prefix, "^/[^?#*]*$");
 TEXT(shape_target, "the name of an origin or a URL", conf_check_path,
-     "^.+$"); /* read by conf_origin_resolve() */
+     "^.+$"); /* read by conf_target_resolve() */
 
 #define WORDS(variable, ...) \
 	static const struct conf_word variable##_words[] = {__VA_ARGS__, {.name = NULL}}; \
@@ -113,7 +113,6 @@ static const struct conf_shape shape_weight = {
     .noun = "a number",
     .min = 1,
     .max = 256,
-    .max_yet = 1,
 };
 
 /* ---- process, log, steer ---- */

@@ -60,10 +60,9 @@ struct conf_shape {
 	const struct conf_word *words; /* WORD, NUMBER; ends with a name of NULL */
 	int64_t min;
 	int64_t max;
-	int64_t max_yet; /* NUMBER; not 0: what lies above is not built yet */
 	const char
 	    *pattern; /* TEXT: a regular expression for the schema, no stricter than `check` */
-	/* TEXT, NAMED: NULL, or what is wrong with it, as "is …; mend". */
+	/* TEXT, NAMED: NULL, or what is wrong with `text` (terminated), as "is …; mend". */
 	const char *(*check)(struct str text);
 };
 

@@ -11,7 +11,7 @@
 /* ---- Addresses ---- */
 
 struct conf_bind {
-	const struct conf_listener *listener;
+	struct conf_mark mark;
 	size_t order;
 	const char *text;
 	struct conf_bind_key {
@@ -53,9 +53,9 @@ static void conf_lint_sorted_binds(struct conf_context *context, const struct co
 			first = &binds[i];
 			continue;
 		}
-		conf_diag_add(context->diag, binds[i].listener->mark,
-			      "\"%s\" is taken already, by \"%s\" in the listener on line %u",
-			      binds[i].text, first->text, first->listener->mark.line);
+		conf_diag_add(context->diag, binds[i].mark,
+			      "\"%s\" is taken already, by \"%s\" on line %u", binds[i].text,
+			      first->text, first->mark.line);
 	}
 }
 
@@ -78,7 +78,7 @@ static void conf_lint_binds(struct conf_context *context)
 
 		for (size_t j = 0; j < listener->n_binds; j++, n++)
 			binds[n] = (struct conf_bind){
-			    .listener = listener,
+			    .mark = listener->bind_marks[j],
 			    .order = n,
 			    .text = listener->bind_texts[j],
 			    .key = conf_bind_key(&listener->binds[j], listener->transport),
@@ -88,7 +88,8 @@ static void conf_lint_binds(struct conf_context *context)
 	conf_lint_sorted_binds(context, binds, n);
 }
 
-/* Also where one name was made from the address and another was written so. */
+/* Names made from an address hold a colon, names of the operator do not: two alike with one were
+ * told of above. */
 static void conf_lint_names(struct conf_context *context)
 {
 	const struct conf *conf = context->conf;

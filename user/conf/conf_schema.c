@@ -81,8 +81,7 @@ static json_t *conf_schema_number(const struct conf_shape *shape)
 	json_t *number;
 
 	conf_schema_set(&object, "minimum", json_integer(shape->min));
-	conf_schema_set(&object, "maximum",
-			json_integer(shape->max_yet ? shape->max_yet : shape->max));
+	conf_schema_set(&object, "maximum", json_integer(shape->max));
 	number = conf_schema_finish(&object);
 	if (!shape->words)
 		return number;

@@ -81,22 +81,29 @@ static bool conf_lacks_port(struct str authority)
 	return addr_parse_host(authority, &addr) == 0 && addr.sa.sa_family == AF_INET;
 }
 
-/* NULL, or what is wrong. */
-static const char *conf_authority_read(const struct conf_scheme *scheme, struct str rest,
-				       struct conf_authority *ret_authority)
+/* False: not an address with a port, and reported. */
+static bool conf_authority_read(struct conf_context *context, const struct conf_node *target,
+				const struct conf_scheme *scheme, struct str rest,
+				struct conf_authority *ret_authority)
 {
 	const char *wrong = scheme->lane == CONF_LANE_TERMINATE ? conf_url_cut(&rest) : NULL;
 
-	if (wrong)
-		return wrong;
-	if (rest.len > sizeof(ret_authority->text) - sizeof(":65535"))
-		return "is longer than an address";
+	if (!wrong && rest.len > sizeof(ret_authority->text) - sizeof(":65535"))
+		wrong = "is longer than an address";
+	if (wrong) {
+		conf_diag_add(context->diag, target->mark, "%s %s", CONF_QUOTE(target->text),
+			      wrong);
+		return false;
+	}
+	snprintf(ret_authority->text, sizeof(ret_authority->text), STR_FMT, STR_ARG(rest));
 	if (scheme->port && conf_lacks_port(rest))
 		snprintf(ret_authority->text, sizeof(ret_authority->text), STR_FMT ":%u",
 			 STR_ARG(rest), scheme->port);
-	else
-		snprintf(ret_authority->text, sizeof(ret_authority->text), STR_FMT, STR_ARG(rest));
-	return conf_check_server(str_from(ret_authority->text));
+	wrong = conf_check_server(str_from(ret_authority->text));
+	if (wrong)
+		conf_diag_add(context->diag, target->mark, "%s: %s %s", CONF_QUOTE(target->text),
+			      CONF_QUOTE(rest), wrong);
+	return !wrong;
 }
 
 static const struct conf_origin *conf_target_url(struct conf_context *context,
@@ -104,24 +111,18 @@ static const struct conf_origin *conf_target_url(struct conf_context *context,
 						 enum conf_lane lane, size_t scheme_len,
 						 enum conf_transport *transport)
 {
-	struct str text = target->text;
+	const char *text = target->text.ptr;
+	struct str rest = {text + scheme_len + 3, target->text.len - scheme_len - 3};
 	const struct conf_scheme *scheme =
-	    conf_scheme_find(context, target, lane, (struct str){text.ptr, scheme_len});
+	    conf_scheme_find(context, target, lane, (struct str){text, scheme_len});
 	char name[sizeof("https://") + ADDR_TEXT_MAX], address[ADDR_TEXT_MAX];
-	struct str rest = {text.ptr + scheme_len + 3, text.len - scheme_len - 3};
 	const struct conf_origin *origin;
 	struct conf_authority authority;
-	const char *wrong;
 	struct addr addr;
 
-	if (!scheme)
+	if (!scheme || !conf_authority_read(context, target, scheme, rest, &authority) ||
+	    addr_parse(str_from(authority.text), &addr))
 		return NULL;
-	wrong = conf_authority_read(scheme, rest, &authority);
-	if (wrong || addr_parse(str_from(authority.text), &addr)) {
-		conf_diag_add(context->diag, target->mark, "%s %s", CONF_QUOTE(text),
-			      wrong ? wrong : "is no URL");
-		return NULL;
-	}
 	*transport = scheme->transport;
 	snprintf(name, sizeof(name), "%s://%s", scheme->name, addr_format(&addr, address));
 	origin = conf_origin_find(context, name);

@@ -11,6 +11,7 @@
 
 #define CONF_QUOTE_MAX_LEN 80
 #define CONF_NAME_MAX_LEN 63
+#define CONF_PREFIX_MAX_LEN 4096
 #define CONF_DOMAIN_MAX_LEN 253 /* RFC 1035 section 2.3.4, without the root's dot */
 
 /* ---- Messages ---- */
@@ -66,7 +67,7 @@ void conf_nearest_offer(struct conf_nearest *nearest, const char *name)
 	    (str_starts_with(right, wrong) || str_starts_with(wrong, right)))
 		distance = 1;
 	if (distance < nearest->distance &&
-	    distance <= MIN(wrong.len, right.len) / 3 + (wrong.len > 2)) {
+	    distance <= MIN(wrong.len, right.len) / 3 + (wrong.len > 1)) {
 		nearest->distance = distance;
 		nearest->name = name;
 	}
@@ -247,6 +248,14 @@ static bool conf_is_host_name(struct str text)
 	return has_letter;
 }
 
+static bool conf_is_port_range(struct str text)
+{
+	const char *colon = text.len ? memrchr(text.ptr, ':', text.len) : NULL;
+	size_t left = colon ? (size_t)(text.ptr + text.len - colon) : 0;
+
+	return colon && memchr(colon, '-', left) && strspn(colon + 1, "0123456789-") + 1 >= left;
+}
+
 const char *conf_check_bind(struct str text)
 {
 	struct addr addr;
@@ -254,14 +263,17 @@ const char *conf_check_bind(struct str text)
 
 	if (err == -ERANGE)
 		return "has no port from 1 to 65535";
-	if (!err && addr.sa.sa_family == AF_UNIX)
-		return "is a UNIX socket: listening there is not built yet";
-	if (err && conf_is_host_name(text) && memchr(text.ptr, ':', text.len))
-		return "names a host; give an address of this host, such as \"192.0.2.1:443\", or "
-		       "\":443\" for all";
-	return err ? "is not an address with a port; write for example \":443\", \"192.0.2.1:443\" "
-		     "or \"[2001:db8::1]:443\""
-		   : NULL;
+	if (!err)
+		return addr.sa.sa_family == AF_UNIX
+			   ? "is a UNIX socket: listening there is not built yet"
+			   : NULL;
+	if (conf_is_port_range(text))
+		return "has a range of ports: that is not built yet";
+	if (conf_is_host_name(text) && memchr(text.ptr, ':', text.len))
+		return "names a host; give an address of this host, such as "
+		       "\"192.0.2.1:443\", or \":443\" for all";
+	return "is not an address with a port; write for example \":443\", "
+	       "\"192.0.2.1:443\" or \"[2001:db8::1]:443\"";
 }
 
 const char *conf_check_server(struct str text)
@@ -294,8 +306,7 @@ const char *conf_check_domain(struct str text)
 		if (text.ptr[i] == ':')
 			return "has a port; give the name alone";
 		if (text.ptr[i] == '*')
-			return "has a \"*\" elsewhere than as its whole first label, as in "
-			       "\"*.example.com\"";
+			return "has a \"*\", which is not taken here";
 		if (text.ptr[i] != '.' && !conf_is_word_char(text.ptr[i]))
 			return "is not a domain name";
 		label_len = text.ptr[i] == '.' ? 0 : label_len + 1;
@@ -311,14 +322,37 @@ const char *conf_check_pattern(struct str text)
 		return "matches everything; leave the key out instead";
 	if (str_starts_with(text, STR("*.")))
 		text = (struct str){text.ptr + 2, text.len - 2};
+	if (text.len && memchr(text.ptr, '*', text.len))
+		return "has a \"*\" elsewhere than as its whole first label, as in "
+		       "\"*.example.com\"";
 	return conf_check_domain(text);
+}
+
+/* A request's path is cleaned before it is compared: a prefix that cleaning changes would match
+ * nothing. */
+static const char *conf_check_clean(struct str path)
+{
+	size_t start = 1;
+
+	for (size_t i = 1; i <= path.len; i++) {
+		struct str segment = {path.ptr + start, i - start};
+
+		if (i < path.len && path.ptr[i] != '/')
+			continue;
+		if ((segment.len == 0 && i < path.len) || str_is_equal(segment, STR(".")) ||
+		    str_is_equal(segment, STR("..")))
+			return "has an empty, \".\" or \"..\" segment, which is taken out of "
+			       "requests before they are compared";
+		start = i + 1;
+	}
+	return NULL;
 }
 
 const char *conf_check_prefix(struct str text)
 {
 	if (text.len == 0 || text.ptr[0] != '/')
 		return "is not a path; begin it with \"/\"";
-	if (text.len > 4096)
+	if (text.len > CONF_PREFIX_MAX_LEN)
 		return "is longer than a path may be here (4096 bytes)";
 	for (size_t i = 0; i < text.len; i++) {
 		if (text.ptr[i] == '*')
@@ -329,5 +363,5 @@ const char *conf_check_prefix(struct str text)
 			return "has a character that a path in a request cannot have; write it as "
 			       "%XX";
 	}
-	return NULL;
+	return conf_check_clean(text);
 }

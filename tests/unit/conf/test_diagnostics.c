@@ -1,0 +1,864 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is wrong, where, and the mend: the exact diagnostics. "f" is the name of the file.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf/conf.h"
+#include "penstock/limits.h"
+
+#define TEXT(literal) literal, sizeof(literal) - 1
+
+#define BIND "listeners:\n  - bind: \":80\"\n"
+#define ROUTES "routes: [{to: \"http://127.0.0.1:1\"}]"
+#define WEB BIND "    " ROUTES "\n" /* right as it stands */
+
+struct row {
+	const char *name;
+	const char *text;
+	size_t len_bytes;
+	const char *diagnostics;
+};
+
+static const struct row text_rows[] = {
+    {"empty", TEXT(""), "f:1:1: error: the file is empty; it needs \"listeners\"\n"},
+    {"only a comment", TEXT("# nothing\n"),
+     "f:1:1: error: the file is empty; it needs \"listeners\"\n"},
+    {"only a word", TEXT("listeners\n"),
+     "f:1:1: error: the file must be a mapping, not a single value\n"},
+    {"a list", TEXT("- a\n"), "f:1:1: error: the file must be a mapping, not a list\n"},
+    {"null", TEXT("~\n"), "f:1:1: error: the file is empty; it needs \"listeners\"\n"},
+    {"not YAML", TEXT("listeners: [\n"),
+     "f:2:1: error: not valid YAML: while parsing a flow node, did not find expected node "
+     "content\n"},
+    {"tab",
+     TEXT("listeners:\n"
+	  "\t- bind: x\n"),
+     "f:2:1: error: not valid YAML: while scanning for the next token, found character that cannot "
+     "start any token; indent with spaces, not tabs\n"},
+    {"bad indentation",
+     TEXT("process:\n"
+	  "  user: a\n"
+	  " threads: 1\n"),
+     "f:3:2: error: not valid YAML: while parsing a block mapping, did not find expected key\n"},
+    {"not UTF-8", TEXT("process: {user: \"\377\"}\n" WEB),
+     "f:1:18: error: byte 0xff is not UTF-8; save the file as UTF-8\n"},
+    {"too long UTF-8", TEXT("# \300\257\n"),
+     "f:1:3: error: byte 0xc0 is not UTF-8; save the file as UTF-8\n"},
+    {"NUL", TEXT("log: {}\000\n"), "f:1:8: error: control character 0x00; take it out\n"},
+    {"control character", TEXT("# \001\n"), "f:1:3: error: control character 0x01; take it out\n"},
+    {"escaped NUL", TEXT("process: {user: \"a\\0b\"}\n" WEB),
+     "f:1:17: error: a value may not hold control characters or line ends\n"},
+    {"escaped line end", TEXT("process: {user: \"a\\nb\"}\n" WEB),
+     "f:1:17: error: a value may not hold control characters or line ends\n"},
+    {"two documents", TEXT(WEB "---\n" WEB),
+     "f:4:1: error: a second document; one file holds one\n"},
+    {"alias",
+     TEXT("x: &a [1]\n"
+	  "y: *a\n"),
+     "f:2:4: error: aliases (\"*name\") are not taken; write the value out\n"},
+    {"loop", TEXT("listeners: &a [*a]\n"),
+     "f:1:16: error: aliases (\"*name\") are not taken; write the value out\n"},
+    {"tag", TEXT("process: {threads: !!int 3}\n" WEB),
+     "f:1:20: error: tags (\"!…\") are not taken; leave it out\n"},
+    {"key is a list",
+     TEXT("? [a]\n"
+	  ": b\n" WEB),
+     "f:1:3: error: a key must be a word, not a list or mapping\n"},
+    {"deep", TEXT("[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]\n"),
+     "f:1:17: error: nested deeper than any configuration needs\n"},
+    {"no value", TEXT("process:\n" WEB),
+     "f:1:9: error: \"process\" has no value; give it a mapping or take it out\n"},
+};
+
+static const struct row key_rows[] = {
+    {"unknown key", TEXT("lisener: []\n" WEB),
+     "f:1:1: error: unknown key \"lisener\" in the file; did you mean \"listeners\"?\n"},
+    {"unknown key, nothing near", TEXT("qqqqqqqq: 1\n" WEB),
+     "f:1:1: error: unknown key \"qqqqqqqq\" in the file; it takes process, log, steer, listeners "
+     "and origins\n"},
+    {"unknown key with control characters", TEXT("\"a\\x9b\\e[31m\": 1\n" WEB),
+     "f:1:1: error: a value may not hold control characters or line ends\n"},
+    {"long unknown key",
+     TEXT("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	  "aaaaaaaaaaaa: 1\n" WEB),
+     "f:1:1: error: unknown key "
+     "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…\" in the "
+     "file; it takes process, log, steer, listeners and origins\n"},
+    {"unknown in a section", TEXT("log: {lvl: info}\n" WEB),
+     "f:1:7: error: unknown key \"lvl\" in \"log\"; did you mean \"level\"?\n"},
+    {"unknown in a listener", TEXT(WEB "    timeout: {}\n"),
+     "f:4:5: error: unknown key \"timeout\" in a listener; did you mean \"timeouts\"?\n"},
+    {"unknown in a route",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1\", hots: a}\n"),
+     "f:4:36: error: unknown key \"hots\" in a route; did you mean \"host\"?\n"},
+    {"unknown in a server",
+     TEXT("origins:\n"
+	  "  o: {servers: [{adress: \"192.0.2.1:1\"}]}\n"
+	  "listeners: [{bind: \":80\", routes: [{to: o}]}]\n"),
+     "f:2:17: error: a server needs \"address\"; for example address: \"192.0.2.1:8200\"\n"
+     "f:2:18: error: unknown key \"adress\" in a server; did you mean \"address\"?\n"},
+    {"merge key", TEXT("<<: {}\n" WEB),
+     "f:1:1: error: unknown key \"<<\" in the file; it takes process, log, steer, listeners and "
+     "origins\n"},
+    {"twice", TEXT("log: {level: info, level: debug}\n" WEB),
+     "f:1:20: error: \"level\" is given twice; the first is on line 1\n"},
+    {"not yet", TEXT("process: {cpus: 3}\n" WEB),
+     "f:1:11: error: \"cpus\" is not built yet; take it out\n"},
+    {"near one that is not yet", TEXT(WEB "    proxy_protocl: on\n"),
+     "f:4:5: error: unknown key \"proxy_protocl\" in a listener; did you mean \"proxy_protocol\" "
+     "(not built yet)?\n"},
+    {"no listeners", TEXT("log: {}\n"),
+     "f:1:1: error: the file needs \"listeners\"; for example listeners: [{bind: \":80\", routes: "
+     "[{to: \"http://127.0.0.1:8080\"}]}]\n"},
+    {"no bind", TEXT("listeners: [{" ROUTES "}]\n"),
+     "f:1:13: error: a listener needs \"bind\"; for example bind: \":443\"\n"},
+    {"no routes", TEXT("listeners: [{bind: \":80\"}]\n"),
+     "f:1:13: error: a listener needs \"routes\"; for example routes: [{to: "
+     "\"http://127.0.0.1:8080\"}]\n"},
+    {"no servers",
+     TEXT("origins:\n"
+	  "  o: {}\n"
+	  "listeners: [{bind: \":80\", routes: [{to: o}]}]\n"),
+     "f:2:6: error: an origin needs \"servers\"; for example servers: [\"192.0.2.1:8200\"]\n"},
+    {"no chain", TEXT(WEB "    tls: {certificates: [{key: a}]}\n"),
+     "f:4:26: error: a certificate needs \"chain\"; for example chain: /etc/penstock/site.pem\n"},
+};
+
+static const struct row type_rows[] = {
+    {"listeners no list", TEXT("listeners: {}\n"),
+     "f:1:12: error: \"listeners\" must be a list of listeners, not a mapping\n"},
+    {"no listener", TEXT("listeners: []\n"),
+     "f:1:12: error: \"listeners\" is empty; it needs a listener\n"},
+    {"listener a word", TEXT("listeners: [web]\n"),
+     "f:1:13: error: an item of \"listeners\" must be a listener, not a single value\n"},
+    {"section a word", TEXT("log: debug\n" WEB),
+     "f:1:6: error: \"log\" must be a mapping, not a single value\n"},
+    {"number as a list", TEXT("process: {threads: [1]}\n" WEB),
+     "f:1:20: error: \"threads\" must be a number or \"auto\", not a list\n"},
+    {"bind a mapping", TEXT("listeners: [{bind: {}, " ROUTES "}]\n"),
+     "f:1:20: error: \"bind\" must be an address with a port, or a list of them, not a mapping\n"},
+    {"empty bind", TEXT("listeners: [{bind: [], " ROUTES "}]\n"),
+     "f:1:20: error: \"bind\" is empty; it needs an address with a port\n"},
+    {"certificates a word", TEXT(WEB "    tls: {certificates: a}\n"),
+     "f:4:25: error: \"certificates\" must be a list of certificates, not a single value\n"},
+    {"origins a list", TEXT("origins: []\n" WEB),
+     "f:1:10: error: \"origins\" must be a mapping from names to origins, not a list\n"},
+    {"origin a word",
+     TEXT("origins:\n"
+	  "  o: \"192.0.2.1:1\"\n"
+	  "listeners: [{bind: \":80\", routes: [{to: o}]}]\n"),
+     "f:2:6: error: \"o\" must be an origin, not a single value\n"},
+    {"tls a list",
+     TEXT("origins:\n"
+	  "  o: {servers: [\"192.0.2.1:1\"], tls: []}\n"
+	  "listeners: [{bind: \":80\", routes: [{to: o}]}]\n"),
+     "f:2:38: error: \"tls\" must be on, off or a mapping, not a list\n"},
+};
+
+static const struct row value_rows[] = {
+    {"word", TEXT("log: {format: jsn}\n" WEB),
+     "f:1:15: error: \"format\" does not take \"jsn\"; did you mean \"json\"?\n"},
+    {"word, nothing near", TEXT("log: {level: loud}\n" WEB),
+     "f:1:14: error: \"level\" does not take \"loud\"; it takes error, warn, info or debug\n"},
+    {"word not yet",
+     TEXT(BIND "    routes:\n"
+	       "      - {pass: \"tcp://127.0.0.1:1\", relay: sockmap}\n"),
+     "f:4:44: error: \"relay\": \"sockmap\" is not built yet\n"},
+    {"word near one not yet",
+     TEXT("origins:\n"
+	  "  o: {servers: [\"192.0.2.1:1\"], balance: magleev}\n"
+	  "listeners: [{bind: \":80\", routes: [{to: o}]}]\n"),
+     "f:2:42: error: \"balance\" does not take \"magleev\"; did you mean \"maglev\" (not built "
+     "yet)?\n"},
+    {"word empty", TEXT("log: {level: \"\"}\n" WEB),
+     "f:1:14: error: \"level\" does not take \"\"; it takes error, warn, info or debug\n"},
+    {"switch yes", TEXT("log: {access: yes}\n" WEB),
+     "f:1:15: error: \"access\" does not take \"yes\"; it takes on or off\n"},
+    {"switch in quotes", TEXT("log: {access: \"true\"}\n" WEB),
+     "f:1:15: error: \"access\" does not take \"true\"; it takes on or off\n"},
+    {"number word", TEXT("process: {threads: many}\n" WEB),
+     "f:1:20: error: \"threads\" must be a number or \"auto\", not \"many\"\n"},
+    {"number fraction", TEXT("process: {threads: 1.5}\n" WEB),
+     "f:1:20: error: \"threads\" must be a number or \"auto\", not \"1.5\"\n"},
+    {"number in quotes", TEXT("process: {threads: \"2\"}\n" WEB),
+     "f:1:20: error: \"threads\" must be a number or \"auto\", not \"2\" in quotes\n"},
+    {"number low", TEXT("process: {threads: 0}\n" WEB),
+     "f:1:20: error: \"threads\" must be from 1 to 64, not 0\n"},
+    {"number high", TEXT("process: {threads: 65}\n" WEB),
+     "f:1:20: error: \"threads\" must be from 1 to 64, not 65\n"},
+    {"number huge", TEXT("process: {threads: 99999999999999999999}\n" WEB),
+     "f:1:20: error: \"threads\" must be from 1 to 64, not 99999999999999999999\n"},
+    {"negative", TEXT("process: {threads: -1}\n" WEB),
+     "f:1:20: error: \"threads\" must be a number or \"auto\", not \"-1\"\n"},
+    {"duration without unit", TEXT("process: {drain_timeout: 5}\n" WEB),
+     "f:1:26: error: \"drain_timeout\" has no unit; write for example \"5s\" (units are ms, s, m "
+     "and h)\n"},
+    {"duration unit", TEXT("process: {drain_timeout: 5 s}\n" WEB),
+     "f:1:26: error: \"drain_timeout\" must be a duration such as \"500ms\", \"5s\", \"1m\" or "
+     "\"2h\", not \"5 s\"\n"},
+    {"duration word", TEXT("process: {drain_timeout: soon}\n" WEB),
+     "f:1:26: error: \"drain_timeout\" must be a duration such as \"500ms\", \"5s\", \"1m\" or "
+     "\"2h\", not \"soon\"\n"},
+    {"duration zero", TEXT("process: {drain_timeout: 0s}\n" WEB),
+     "f:1:26: error: \"drain_timeout\" must be from 1ms to 24h, not \"0s\"\n"},
+    {"duration long", TEXT("process: {drain_timeout: 25h}\n" WEB),
+     "f:1:26: error: \"drain_timeout\" must be from 1ms to 24h, not \"25h\"\n"},
+    {"duration huge", TEXT("process: {drain_timeout: 99999999999999999999h}\n" WEB),
+     "f:1:26: error: \"drain_timeout\" must be from 1ms to 24h, not \"99999999999999999999h\"\n"},
+    {"user", TEXT("process: {user: \"Root!\"}\n" WEB),
+     "f:1:17: error: \"Root!\" is not the name of a user\n"},
+    {"directory", TEXT("process: {runtime_dir: run}\n" WEB),
+     "f:1:24: error: \"run\" is not an absolute path; begin it with \"/\"\n"},
+    {"directory long",
+     TEXT("process: {runtime_dir: "
+	  "/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa}"
+	  "\n" WEB),
+     "f:1:24: error: "
+     "\"/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…\" is "
+     "longer than the 80 bytes that a path may have here\n"},
+    {"device", TEXT("steer: {devices: [a/b]}\n" WEB),
+     "f:1:19: error: \"a/b\" is not the name of a network device; `ip link` shows them\n"},
+    {"device long", TEXT("steer: {devices: [abcdefghijklmnop]}\n" WEB),
+     "f:1:19: error: \"abcdefghijklmnop\" is not the name of a network device; `ip link` shows "
+     "them\n"},
+    {"ports", TEXT("steer: {nat_ports: 61000}\n" WEB),
+     "f:1:20: error: \"61000\" is not a range of ports; write for example \"61000-65535\"\n"},
+    {"ports reserved", TEXT("steer: {nat_ports: 80-90}\n" WEB),
+     "f:1:20: error: \"80-90\" is not within 1024-65535\n"},
+    {"ports reversed", TEXT("steer: {nat_ports: 62000-61000}\n" WEB),
+     "f:1:20: error: \"62000-61000\" ends before it begins\n"},
+    {"listener name", TEXT(WEB "    name: \"a b\"\n"),
+     "f:4:11: error: \"a b\" is not a name; take 1 to 63 of the characters a-z A-Z 0-9 - _ and "
+     "dot\n"},
+    {"origin name",
+     TEXT("origins:\n"
+	  "  \"a b\": {servers: [\"192.0.2.1:1\"]}\n" WEB),
+     "f:2:3: error: \"a b\" is not a name; take 1 to 63 of the characters a-z A-Z 0-9 - _ and "
+     "dot\n"},
+};
+
+static const struct row address_rows[] = {
+    {"bind without port", TEXT("listeners: [{bind: \"192.0.2.1\", " ROUTES "}]\n"),
+     "f:1:20: error: \"192.0.2.1\" is not an address with a port; write for example \":443\", "
+     "\"192.0.2.1:443\" or \"[2001:db8::1]:443\"\n"},
+    {"bind port 0", TEXT("listeners: [{bind: \":0\", " ROUTES "}]\n"),
+     "f:1:20: error: \":0\" has no port from 1 to 65535\n"},
+    {"bind port 65536", TEXT("listeners: [{bind: \":65536\", " ROUTES "}]\n"),
+     "f:1:20: error: \":65536\" has no port from 1 to 65535\n"},
+    {"bind host", TEXT("listeners: [{bind: \"localhost:80\", " ROUTES "}]\n"),
+     "f:1:20: error: \"localhost:80\" names a host; give an address of this host, such as "
+     "\"192.0.2.1:443\", or \":443\" for all\n"},
+    {"bind IPv6 without brackets", TEXT("listeners: [{bind: \"2001:db8::1:80\", " ROUTES "}]\n"),
+     "f:1:20: error: \"2001:db8::1:80\" is not an address with a port; write for example \":443\", "
+     "\"192.0.2.1:443\" or \"[2001:db8::1]:443\"\n"},
+    {"bind UNIX", TEXT("listeners: [{bind: \"unix:/run/x\", " ROUTES "}]\n"),
+     "f:1:20: error: \"unix:/run/x\" is a UNIX socket: listening there is not built yet\n"},
+    {"bind port range", TEXT("listeners: [{bind: \":80-90\", " ROUTES "}]\n"),
+     "f:1:20: error: \":80-90\" has a range of ports: that is not built yet\n"},
+    {"server without port",
+     TEXT("origins:\n"
+	  "  o: {servers: [\"192.0.2.1\"]}\n"
+	  "listeners: [{bind: \":80\", routes: [{to: o}]}]\n"),
+     "f:2:17: error: \"192.0.2.1\" is not an address with a port; write for example "
+     "\"192.0.2.1:8200\" or \"[2001:db8::1]:8200\"\n"},
+    {"server host",
+     TEXT("origins:\n"
+	  "  o: {servers: [\"db.example.com:1\"]}\n"
+	  "listeners: [{bind: \":80\", routes: [{to: o}]}]\n"),
+     "f:2:17: error: \"db.example.com:1\" names a host: looking names up is not built yet; give an "
+     "address and port such as \"192.0.2.1:8200\"\n"},
+    {"server without address",
+     TEXT("origins:\n"
+	  "  o: {servers: [\":1\"]}\n"
+	  "listeners: [{bind: \":80\", routes: [{to: o}]}]\n"),
+     "f:2:17: error: \":1\" is not an address with a port; write for example \"192.0.2.1:8200\" or "
+     "\"[2001:db8::1]:8200\"\n"},
+    {"server URL",
+     TEXT("origins:\n"
+	  "  o: {servers: [\"http://192.0.2.1:1\"]}\n"
+	  "listeners: [{bind: \":80\", routes: [{to: o}]}]\n"),
+     "f:2:17: error: \"http://192.0.2.1:1\" is not an address with a port; write for example "
+     "\"192.0.2.1:8200\" or \"[2001:db8::1]:8200\"\n"},
+    {"server weight",
+     TEXT("origins:\n"
+	  "  o: {servers: [{address: \"192.0.2.1:1\", weight: 257}]}\n"
+	  "listeners: [{bind: \":80\", routes: [{to: o}]}]\n"),
+     "f:2:50: error: \"weight\" must be from 1 to 256, not 257\n"},
+    {"server name",
+     TEXT("origins:\n"
+	  "  o: {servers: [\"192.0.2.1:1\"], tls: {server_name: \"*.example.com\"}}\n"
+	  "listeners: [{bind: \":80\", routes: [{to: o}]}]\n"),
+     "f:2:52: error: \"*.example.com\" has a \"*\", which is not taken here\n"},
+    {"UNIX server without name",
+     TEXT("origins:\n"
+	  "  o: {servers: [\"unix:/run/o\"], tls: on}\n"
+	  "listeners: [{bind: \":80\", routes: [{to: o}]}]\n"),
+     "f:2:38: error: origin \"o\" needs \"server_name\" in \"tls\": a UNIX socket has no name to "
+     "verify\n"},
+};
+
+static const struct row route_rows[] = {
+    {"no lane",
+     TEXT(BIND "    routes:\n"
+	       "      - {host: a}\n"),
+     "f:4:9: error: a route needs \"to\", \"pass\" or \"steer\"; for example to: "
+     "\"http://127.0.0.1:8080\"\n"},
+    {"two lanes",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1\", pass: \"tcp://127.0.0.1:1\"}\n"),
+     "f:4:9: error: a route takes one of \"to\", \"pass\" and \"steer\", not \"to\" and "
+     "\"pass\"\n"},
+    {"unknown origin",
+     TEXT("origins: {vault: {servers: [\"192.0.2.1:1\"]}}\n"
+	  "listeners:\n"
+	  "  - bind: \":80\"\n"
+	  "    routes:\n"
+	  "      - {to: vualt}\n"),
+     "f:5:14: error: no origin has the name \"vualt\"; did you mean \"vault\"?\n"},
+    {"unknown origin, nothing near",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: vault}\n"),
+     "f:4:14: error: no origin has the name \"vault\"; give it under \"origins\", or write a URL "
+     "with http:// or https://\n"},
+    {"no scheme",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"127.0.0.1:80\"}\n"),
+     "f:4:14: error: \"127.0.0.1:80\" has no scheme; begin it with http:// or https://\n"},
+    {"neither",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"a b\"}\n"),
+     "f:4:14: error: \"a b\" is neither a URL nor the name of an origin\n"},
+    {"scheme",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"ftp://127.0.0.1:1\"}\n"),
+     "f:4:14: error: \"ftp://127.0.0.1:1\": \"to\" takes http:// or https://, or the name of an "
+     "origin\n"},
+    {"scheme of pass",
+     TEXT(BIND "    routes:\n"
+	       "      - {pass: \"https://127.0.0.1:1\"}\n"),
+     "f:4:16: error: \"https://127.0.0.1:1\": \"pass\" takes tcp://, or the name of an origin\n"},
+    {"scheme not yet",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"tcp://127.0.0.1:1\"}\n"),
+     "f:4:14: error: \"tcp://127.0.0.1:1\": tcp:// in \"to\" is not built yet\n"},
+    {"scheme of pass not yet",
+     TEXT(BIND "    routes:\n"
+	       "      - {pass: \"tls://127.0.0.1:1\"}\n"),
+     "f:4:16: error: \"tls://127.0.0.1:1\": tls:// in \"pass\" is not built yet\n"},
+    {"URL host",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"https://vault.example.com:8200\"}\n"),
+     "f:4:14: error: \"https://vault.example.com:8200\": \"vault.example.com:8200\" names a host: "
+     "looking names up is not built yet; give an address and port such as \"192.0.2.1:8200\"\n"},
+    {"URL host without port",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"https://localhost\"}\n"),
+     "f:4:14: error: \"https://localhost\": \"localhost\" names a host: looking names up is not "
+     "built yet; give an address and port such as \"192.0.2.1:8200\"\n"},
+    {"URL path",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1/api\"}\n"),
+     "f:4:14: error: \"http://127.0.0.1:1/api\" has a path or query: changing those is not built "
+     "yet; end it after the port\n"},
+    {"URL query",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1?a\"}\n"),
+     "f:4:14: error: \"http://127.0.0.1:1?a\" has a path or query: changing those is not built "
+     "yet; end it after the port\n"},
+    {"URL user",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://u@127.0.0.1:1\"}\n"),
+     "f:4:14: error: \"http://u@127.0.0.1:1\" has a user name; leave it out\n"},
+    {"URL empty",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://\"}\n"),
+     "f:4:14: error: \"http://\": \"\" is not an address with a port; write for example "
+     "\"192.0.2.1:8200\" or \"[2001:db8::1]:8200\"\n"},
+    {"URL port",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:0\"}\n"),
+     "f:4:14: error: \"http://127.0.0.1:0\": \"127.0.0.1:0\" has no port from 1 to 65535\n"},
+    {"URL long",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: "
+	       "\"http://"
+	       "11111111111111111111111111111111111111111111111111111111111111111111111111111111111"
+	       "11111111111111111111111111111111111111111111111\"}\n"),
+     "f:4:14: error: "
+     "\"http://1111111111111111111111111111111111111111111111111111111111111111111111111…\" is "
+     "longer than an address\n"},
+    {"tcp without port",
+     TEXT(BIND "    routes:\n"
+	       "      - {pass: \"tcp://127.0.0.1\"}\n"),
+     "f:4:16: error: \"tcp://127.0.0.1\": \"127.0.0.1\" is not an address with a port; write for "
+     "example \"192.0.2.1:8200\" or \"[2001:db8::1]:8200\"\n"},
+    {"tcp with slash",
+     TEXT(BIND "    routes:\n"
+	       "      - {pass: \"tcp://127.0.0.1:1/\"}\n"),
+     "f:4:16: error: \"tcp://127.0.0.1:1/\": \"127.0.0.1:1/\" is not an address with a port; write "
+     "for example \"192.0.2.1:8200\" or \"[2001:db8::1]:8200\"\n"},
+    {"host with port",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1\", host: \"a:80\"}\n"),
+     "f:4:42: error: \"a:80\" has a port; give the name alone\n"},
+    {"host star",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1\", host: \"*\"}\n"),
+     "f:4:42: error: \"*\" matches everything; leave the key out instead\n"},
+    {"host star within",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1\", host: \"a.*.b\"}\n"),
+     "f:4:42: error: \"a.*.b\" has a \"*\" elsewhere than as its whole first label, as in "
+     "\"*.example.com\"\n"},
+    {"host not ASCII",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1\", host: \"b\303\274cher.example\"}\n"),
+     "f:4:42: error: \"bücher.example\" is not ASCII; write its \"xn--\" form\n"},
+    {"host dot",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1\", host: \"a.\"}\n"),
+     "f:4:42: error: \"a.\" ends with a dot; leave that out\n"},
+    {"host dots",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1\", host: \"a..b\"}\n"),
+     "f:4:42: error: \"a..b\" is not a domain name\n"},
+    {"host label",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1\", host: "
+	       "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.b\"}\n"),
+     "f:4:42: error: \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.b\" is not "
+     "a domain name\n"},
+    {"path",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1\", path: api}\n"),
+     "f:4:42: error: \"api\" is not a path; begin it with \"/\"\n"},
+    {"path star",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1\", path: \"/api/*\"}\n"),
+     "f:4:42: error: \"/api/*\" has a \"*\": a path is a prefix already, patterns are not taken\n"},
+    {"path query",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1\", path: \"/a?b\"}\n"),
+     "f:4:42: error: \"/a?b\" has a query or fragment; give the path alone\n"},
+    {"path space",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1\", path: \"/a b\"}\n"),
+     "f:4:42: error: \"/a b\" has a character that a path in a request cannot have; write it as "
+     "%XX\n"},
+    {"path dots",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1\", path: \"/a/../b\"}\n"),
+     "f:4:42: error: \"/a/../b\" has an empty, \".\" or \"..\" segment, which is taken out of "
+     "requests before they are compared\n"},
+    {"path empty segment",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1\", path: \"/a//b\"}\n"),
+     "f:4:42: error: \"/a//b\" has an empty, \".\" or \"..\" segment, which is taken out of "
+     "requests before they are compared\n"},
+    {"host beside pass",
+     TEXT(BIND "    routes:\n"
+	       "      - {pass: \"tcp://127.0.0.1:1\", host: a}\n"),
+     "f:4:37: error: \"host\" has no meaning beside \"pass\": only requests have a host; use "
+     "\"sni\", or \"to\"\n"},
+    {"path beside pass",
+     TEXT(BIND "    routes:\n"
+	       "      - {pass: \"tcp://127.0.0.1:1\", path: /a}\n"),
+     "f:4:37: error: \"path\" has no meaning beside \"pass\": only requests have a path; use "
+     "\"to\"\n"},
+    {"relay beside to",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1\", relay: copy}\n"),
+     "f:4:36: error: \"relay\" has no meaning beside \"to\": it is how \"pass\" carries bytes\n"},
+    {"sni beside to without tls",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1\", sni: a}\n"),
+     "f:4:9: error: \"sni\" beside \"to\" needs \"tls\" in the listener; use \"host\", or "
+     "\"pass\"\n"},
+};
+
+static const struct row steer_rows[] = {
+    {"with others",
+     TEXT("listeners:\n"
+	  "  - bind: \"192.0.2.1:53\"\n"
+	  "    routes:\n"
+	  "      - {steer: \"udp://192.0.2.9:53\"}\n"
+	  "      - {pass: \"tcp://192.0.2.9:53\"}\n"),
+     "f:5:9: error: a route with \"steer\" stands alone in its listener; give the others one of "
+     "their own\n"},
+    {"any address",
+     TEXT("listeners: [{bind: \":53\", routes: [{steer: \"udp://192.0.2.9:53\"}]}]\n"),
+     "f:1:20: error: \":53\": packets are steered at one IPv4 address, such as \"192.0.2.1:53\" "
+     "(IPv6 is not built yet)\n"},
+    {"any IPv4 address",
+     TEXT("listeners: [{bind: \"0.0.0.0:53\", routes: [{steer: \"udp://192.0.2.9:53\"}]}]\n"),
+     "f:1:20: error: \"0.0.0.0:53\": packets are steered at one IPv4 address, such as "
+     "\"192.0.2.1:53\" (IPv6 is not built yet)\n"},
+    {"IPv6",
+     TEXT("listeners: [{bind: \"[2001:db8::1]:53\", routes: [{steer: \"udp://192.0.2.9:53\"}]}]\n"),
+     "f:1:20: error: \"[2001:db8::1]:53\": packets are steered at one IPv4 address, such as "
+     "\"192.0.2.1:53\" (IPv6 is not built yet)\n"},
+    {"IPv6 server",
+     TEXT("listeners: [{bind: \"192.0.2.1:53\", routes: [{steer: \"udp://[2001:db8::9]:53\"}]}]\n"),
+     "f:1:53: error: packets are steered to IPv4 servers; \"[2001:db8::9]:53\" is none (IPv6 is "
+     "not built yet)\n"},
+    {"protocol differs",
+     TEXT("listeners: [{bind: \"192.0.2.1:53\", protocol: tcp, routes: [{steer: "
+	  "\"udp://192.0.2.9:53\"}]}]\n"),
+     "f:1:46: error: \"protocol\" and the URL of \"steer\" differ; leave \"protocol\" out\n"},
+    {"udp without steer", TEXT(WEB "    protocol: udp\n"),
+     "f:4:15: error: UDP is taken by routes with \"steer\" only\n"},
+    {"tls",
+     TEXT("listeners: [{bind: \"192.0.2.1:53\", tls: {certificates: [a]}, routes: [{steer: "
+	  "\"tcp://192.0.2.9:53\"}]}]\n"),
+     "f:1:36: error: \"tls\" has no meaning beside \"steer\": packets are not opened\n"},
+    {"sni",
+     TEXT("listeners: [{bind: \"192.0.2.1:53\", routes: [{steer: \"tcp://192.0.2.9:53\", sni: "
+	  "a}]}]\n"),
+     "f:1:75: error: \"sni\" has no meaning beside \"steer\": packets are steered before anything "
+     "is read\n"},
+    {"weights",
+     TEXT("origins: {o: {servers: [{address: \"192.0.2.9:1\", weight: 2}]}}\n"
+	  "listeners: [{bind: \"192.0.2.1:53\", routes: [{steer: o}]}]\n"),
+     "f:1:35: error: weights are not built yet for origins of \"steer\"\n"},
+};
+
+static const struct row together_rows[] = {
+    {"listener names",
+     TEXT("listeners:\n"
+	  "  - {name: a, bind: \":80\", " ROUTES "}\n"
+	  "  - {name: a, bind: \":81\", " ROUTES "}\n"),
+     "f:3:5: error: two listeners have the name \"a\"; the first is on line 2\n"},
+    {"same address",
+     TEXT("listeners:\n"
+	  "  - {bind: \":80\", " ROUTES "}\n"
+	  "  - {bind: \":80\", " ROUTES "}\n"),
+     "f:3:12: error: \":80\" is taken already, by \":80\" on line 2\n"},
+    {"same address in one list",
+     TEXT("listeners:\n"
+	  "  - {bind: [\":80\", \":80\"], " ROUTES "}\n"),
+     "f:2:20: error: \":80\" is taken already, by \":80\" on line 2\n"},
+    {"any of both kinds",
+     TEXT("listeners:\n"
+	  "  - {bind: \":80\", " ROUTES "}\n"
+	  "  - {bind: \"0.0.0.0:80\", " ROUTES "}\n"),
+     "f:3:12: error: \"0.0.0.0:80\" is taken already, by \":80\" on line 2\n"},
+    {"mapped address",
+     TEXT("listeners:\n"
+	  "  - {bind: \"192.0.2.1:80\", " ROUTES "}\n"
+	  "  - {bind: \"[::ffff:192.0.2.1]:80\", " ROUTES "}\n"),
+     "f:3:12: error: \"[::ffff:192.0.2.1]:80\" is taken already, by \"192.0.2.1:80\" on line 2\n"},
+    {"origin twice",
+     TEXT("origins:\n"
+	  "  o: {servers: [\"192.0.2.1:1\"]}\n"
+	  "  o: {servers: [\"192.0.2.1:1\"]}\n"
+	  "listeners: [{bind: \":80\", routes: [{to: o}]}]\n"),
+     "f:3:3: error: origin \"o\" is given twice; the first is on line 2\n"},
+    {"all errors",
+     TEXT("proces: {}\n"
+	  "log: {level: loud, access: maybe}\n"
+	  "listeners:\n"
+	  "  - bind: \":443\"\n"
+	  "    tls: {certificates: [a], kernel: of}\n"
+	  "    routes: [{to: vault, path: x}, {pass: db}]\n"),
+     "f:1:1: error: unknown key \"proces\" in the file; did you mean \"process\"?\n"
+     "f:2:14: error: \"level\" does not take \"loud\"; it takes error, warn, info or debug\n"
+     "f:2:28: error: \"access\" does not take \"maybe\"; it takes on or off\n"
+     "f:5:38: error: \"kernel\" does not take \"of\"; did you mean \"off\"?\n"
+     "f:6:19: error: no origin has the name \"vault\"; give it under \"origins\", or write a URL "
+     "with http:// or https://\n"
+     "f:6:32: error: \"x\" is not a path; begin it with \"/\"\n"
+     "f:6:43: error: no origin has the name \"db\"; give it under \"origins\", or write a URL with "
+     "tcp://\n"},
+};
+
+static const struct row warning_rows[] = {
+    {"verify off",
+     TEXT("origins:\n"
+	  "  o: {servers: [\"192.0.2.1:1\"], tls: {verify: off}}\n"
+	  "listeners: [{bind: \":80\", routes: [{to: o}]}]\n"),
+     "f:2:38: warning: the certificate of origin \"o\" is not verified: whoever is on the way can "
+     "read and change all; give \"ca\" instead of \"verify: off\"\n"},
+    {"route after one for everything",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1\"}\n"
+	       "      - {to: \"http://127.0.0.1:2\", host: a}\n"),
+     "f:5:9: warning: nothing reaches this route: the one on line 4 takes all of it; put this one "
+     "first\n"},
+    {"route after a wider path",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1\", path: /a}\n"
+	       "      - {to: \"http://127.0.0.1:2\", path: /a/b}\n"),
+     "f:5:9: warning: nothing reaches this route: the one on line 4 takes all of it; put this one "
+     "first\n"},
+    {"route after a wildcard",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1\", host: \"*.a\"}\n"
+	       "      - {to: \"http://127.0.0.1:2\", host: b.a}\n"),
+     "f:5:9: warning: nothing reaches this route: the one on line 4 takes all of it; put this one "
+     "first\n"},
+    {"route after a pass of all",
+     TEXT(BIND "    routes:\n"
+	       "      - {pass: \"tcp://127.0.0.1:1\"}\n"
+	       "      - {to: \"http://127.0.0.1:2\"}\n"),
+     "f:5:9: warning: nothing reaches this route: the one on line 4 takes all of it; put this one "
+     "first\n"},
+    {"pass after the same sni",
+     TEXT(BIND "    routes:\n"
+	       "      - {pass: \"tcp://127.0.0.1:1\", sni: a}\n"
+	       "      - {pass: \"tcp://127.0.0.1:2\", sni: A}\n"),
+     "f:5:9: warning: nothing reaches this route: the one on line 4 takes all of it; put this one "
+     "first\n"},
+    {"pass after all TLS is ended",
+     TEXT(BIND "    tls: {certificates: [a]}\n"
+	       "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1\"}\n"
+	       "      - {pass: \"tcp://127.0.0.1:2\", sni: a}\n"),
+     "f:6:9: warning: nothing reaches this route: the one on line 5 takes all of it; put this one "
+     "first\n"},
+    {"pass after the same host is ended",
+     TEXT(BIND "    tls: {certificates: [a]}\n"
+	       "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1\", host: a}\n"
+	       "      - {pass: \"tcp://127.0.0.1:2\", sni: a}\n"),
+     "f:6:9: warning: nothing reaches this route: the one on line 5 takes all of it; put this one "
+     "first\n"},
+    {"tls without to",
+     TEXT(BIND "    tls: {certificates: [a]}\n"
+	       "    routes:\n"
+	       "      - {pass: \"tcp://127.0.0.1:1\"}\n"),
+     "f:3:5: warning: \"tls\" is not used: no route of this listener has \"to\"\n"},
+    {"origin without route", TEXT("origins: {o: {servers: [\"192.0.2.1:1\"]}}\n" WEB),
+     "f:1:11: warning: no route leads to origin \"o\"\n"},
+    {"server twice",
+     TEXT("origins:\n"
+	  "  o: {servers: [\"192.0.2.1:1\", \"192.0.2.1:1\"]}\n"
+	  "listeners: [{bind: \":80\", routes: [{to: o}]}]\n"),
+     "f:2:32: warning: \"192.0.2.1:1\" is in this list already\n"},
+    {"bind within nat_ports", TEXT("listeners: [{bind: \":61000\", " ROUTES "}]\n"),
+     "f:1:13: warning: the port of \":61000\" is within \"nat_ports\" of the steer lane\n"},
+};
+
+/* Silence is right: neither error nor warning. */
+static const struct row quiet_rows[] = {
+    {"host before another sni",
+     TEXT(BIND "    tls: {certificates: [a]}\n"
+	       "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1\", host: a}\n"
+	       "      - {pass: \"tcp://127.0.0.1:2\", sni: b}\n"),
+     ""},
+    {"narrow before wide",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1\", host: a, path: /x}\n"
+	       "      - {to: \"http://127.0.0.1:2\", host: a}\n"
+	       "      - {to: \"http://127.0.0.1:3\"}\n"),
+     ""},
+    {"sibling paths",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1\", path: /a}\n"
+	       "      - {to: \"http://127.0.0.1:2\", path: /ab}\n"),
+     ""},
+    {"two labels below a wildcard",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1\", host: \"*.a\"}\n"
+	       "      - {to: \"http://127.0.0.1:2\", host: c.b.a}\n"),
+     ""},
+    {"pass of TLS after plain HTTP",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1\"}\n"
+	       "      - {pass: \"tcp://127.0.0.1:2\"}\n"),
+     ""},
+    {"TCP and UDP on one address",
+     TEXT("listeners:\n"
+	  "  - {bind: \"192.0.2.1:53\", routes: [{steer: \"udp://192.0.2.9:53\"}]}\n"
+	  "  - {bind: \"192.0.2.1:53\", routes: [{steer: \"tcp://192.0.2.9:53\"}]}\n"),
+     ""},
+    {"one address and all",
+     TEXT("listeners:\n"
+	  "  - {bind: \":80\", " ROUTES "}\n"
+	  "  - {bind: \"192.0.2.1:80\", " ROUTES "}\n"),
+     ""},
+    {"verify off in quotes",
+     TEXT("{listeners: [{bind: \":80\", " ROUTES "}], log: {access: \"off\"}}\n"), ""},
+    {"truth value", TEXT("log: {access: true}\n" WEB), ""},
+    {"CRLF",
+     TEXT("listeners:\r\n"
+	  "  - bind: \":80\"\r\n"
+	  "    " ROUTES "\r\n"),
+     ""},
+    {"byte order mark", TEXT("\357\273\277" WEB), ""},
+};
+
+static void check_row(const struct row *row, bool is_refused)
+{
+	struct conf_diag *diag = conf_diag_new("f");
+	char *copy = malloc(row->len_bytes + !row->len_bytes); /* exact, for ASan */
+	struct conf *conf;
+	bool ok;
+
+	assert_non_null(diag);
+	assert_non_null(copy);
+	memcpy(copy, row->text, row->len_bytes);
+	conf = conf_parse(copy, row->len_bytes, "f", diag);
+	free(copy);
+	ok = strcmp(conf_diag_text(diag), row->diagnostics) == 0 && !conf == is_refused &&
+	     !conf == (conf_diag_errors(diag) > 0);
+	if (!ok)
+		print_error("%s: %s, wanted:\n%sgot:\n%s", row->name, conf ? "taken" : "refused",
+			    row->diagnostics, conf_diag_text(diag));
+	conf_unref(conf);
+	conf_diag_free(diag);
+	if (!ok)
+		fail();
+}
+
+static void check_rows(const struct row *rows, size_t n, bool is_refused)
+{
+	for (size_t i = 0; i < n; i++)
+		check_row(&rows[i], is_refused);
+}
+
+static void test_text(void **state)
+{
+	(void)state;
+	check_rows(text_rows, ARRAY_LEN(text_rows), true);
+}
+
+static void test_key(void **state)
+{
+	(void)state;
+	check_rows(key_rows, ARRAY_LEN(key_rows), true);
+}
+
+static void test_type(void **state)
+{
+	(void)state;
+	check_rows(type_rows, ARRAY_LEN(type_rows), true);
+}
+
+static void test_value(void **state)
+{
+	(void)state;
+	check_rows(value_rows, ARRAY_LEN(value_rows), true);
+}
+
+static void test_address(void **state)
+{
+	(void)state;
+	check_rows(address_rows, ARRAY_LEN(address_rows), true);
+}
+
+static void test_route(void **state)
+{
+	(void)state;
+	check_rows(route_rows, ARRAY_LEN(route_rows), true);
+}
+
+static void test_steer(void **state)
+{
+	(void)state;
+	check_rows(steer_rows, ARRAY_LEN(steer_rows), true);
+}
+
+static void test_together(void **state)
+{
+	(void)state;
+	check_rows(together_rows, ARRAY_LEN(together_rows), true);
+}
+
+static void test_warning(void **state)
+{
+	(void)state;
+	check_rows(warning_rows, ARRAY_LEN(warning_rows), false);
+}
+
+static void test_quiet(void **state)
+{
+	(void)state;
+	check_rows(quiet_rows, ARRAY_LEN(quiet_rows), false);
+}
+
+/* Each kind of text that is too much, too. */
+static void test_too_large(void **state)
+{
+	size_t len_bytes = PENSTOCK_MAX_CONFIG_BYTES + 1;
+	char *text = malloc(len_bytes);
+
+	(void)state;
+	assert_non_null(text);
+	memset(text, '#', len_bytes);
+	check_row(&(struct row){"too large", text, len_bytes,
+				"f: error: larger than a configuration may be (4194304 bytes)\n"},
+		  true);
+	for (size_t i = 0; i + 1 < len_bytes; i += 2)
+		memcpy(text + i, i ? "a," : "[ ", 2);
+	check_row(&(struct row){"too many values", text, len_bytes - 1,
+				"f:1:1000001: error: more values than a configuration may have "
+				"(500000)\n"},
+		  true);
+	free(text);
+}
+
+/* More errors than anybody reads: all are counted, the first thousand kept. */
+static void test_many_errors(void **state)
+{
+	struct conf_diag *diag = conf_diag_new("f");
+	struct conf_mark mark = {1, 1};
+	const char *text;
+	size_t n_lines = 0;
+
+	(void)state;
+	assert_non_null(diag);
+	for (mark.line = 1500; mark.line > 0; mark.line--)
+		conf_diag_add(diag, mark, "line %u", mark.line);
+	assert_int_equal(conf_diag_errors(diag), 1500);
+	text = conf_diag_text(diag);
+	assert_memory_equal(text, "f:501:1: error: line 501\n", 25);
+	for (const char *c = text; *c; c++)
+		n_lines += *c == '\n';
+	assert_int_equal(n_lines, 1001);
+	assert_non_null(strstr(text, "f: error: 500 more are not shown\n"));
+	conf_diag_free(diag);
+}
+
+/* In the order of the text, warnings among them, control characters made harmless. */
+static void test_order(void **state)
+{
+	struct conf_diag *diag = conf_diag_new("f");
+
+	(void)state;
+	assert_non_null(diag);
+	assert_string_equal(conf_diag_text(diag), "");
+	conf_diag_add(diag, (struct conf_mark){2, 1}, "third");
+	conf_diag_warn(diag, (struct conf_mark){1, 9}, "sec\nond");
+	conf_diag_add(diag, (struct conf_mark){0, 0}, "first");
+	conf_diag_add(diag, (struct conf_mark){2, 1}, "fourth");
+	assert_string_equal(conf_diag_text(diag), "f: error: first\nf:1:9: warning: sec?ond\n"
+						  "f:2:1: error: third\nf:2:1: error: fourth\n");
+	assert_int_equal(conf_diag_errors(diag), 3);
+	assert_int_equal(conf_diag_warnings(diag), 1);
+	conf_diag_free(diag);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_text),      cmocka_unit_test(test_key),
+	    cmocka_unit_test(test_type),      cmocka_unit_test(test_value),
+	    cmocka_unit_test(test_address),   cmocka_unit_test(test_route),
+	    cmocka_unit_test(test_steer),     cmocka_unit_test(test_together),
+	    cmocka_unit_test(test_warning),   cmocka_unit_test(test_quiet),
+	    cmocka_unit_test(test_too_large), cmocka_unit_test(test_many_errors),
+	    cmocka_unit_test(test_order),
+	};
+
+	return cmocka_run_group_tests_name("conf diagnostics", tests, NULL, NULL);
+}
