@@ -137,7 +137,9 @@ static void conf_complain_target(struct conf_context *context, const struct conf
 {
 	struct conf_nearest nearest = conf_nearest_start(target->text);
 
-	for (size_t i = 0; i < context->conf->n_origins; i++)
+	/* Nobody reads so many suggestions, and each looks at all origins. */
+	for (size_t i = 0; i < context->conf->n_origins && conf_diag_errors(context->diag) < 100;
+	     i++)
 		conf_nearest_offer(&nearest, context->conf->origins[i]->name);
 	if (memchr(target->text.ptr, ':', target->text.len))
 		conf_diag_add(context->diag, target->mark, "%s has no scheme; begin it with %s",
