@@ -37,9 +37,21 @@ static void child_set_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* Whoever takes the worker over shall not read the terminal of who started us. */
+static void child_leave_terminal(void)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	dup2(fd, STDIN_FILENO);
+	dup2(fd, STDOUT_FILENO);
+}
+
 _Noreturn static void child_exec(int socket_fd)
 {
 	child_set_signals();
+	child_leave_terminal();
 	unsetenv("NOTIFY_SOCKET");
 	if (socket_fd == BROKER_WORKER_FD)
 		fcntl(socket_fd, F_SETFD, 0);

@@ -33,9 +33,11 @@ static int plane_add_maps(const struct plane *plane, struct bundle *bundle)
 	return 0;
 }
 
-static int plane_add_description(const struct plane *plane, struct bundle *bundle)
+/* Where nothing steers any more, what is attached now will not be when the worker has agreed. */
+static int plane_add_description(const struct plane *plane, const struct conf *conf,
+				 struct bundle *bundle)
 {
-	char *text = plane_describe(plane);
+	char *text = steer_is_wanted(conf) ? plane_describe(plane) : strdup("{\"devices\": []}");
 	int err;
 
 	if (!text)
@@ -76,7 +78,7 @@ int broker_plane_prepare(struct plane **plane, const struct conf *conf, struct b
 	}
 	err = plane_add_maps(*plane, bundle);
 	if (!err)
-		err = plane_add_description(*plane, bundle);
+		err = plane_add_description(*plane, conf, bundle);
 	if (err)
 		conf_diag_add(diag, nowhere, "steer: cannot hand the maps on: %s", strerror(-err));
 	return err;

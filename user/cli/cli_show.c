@@ -7,22 +7,29 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/cli_internal.h"
+#include "cli/cli_show.h"
 #include "stats/stats.h"
 
-#define SHOW_TEXT_MAX 512
-
-static const char *show_string(const json_t *object, const char *key)
+const char *show_string(const json_t *object, const char *key)
 {
 	return json_string_value(json_object_get(object, key));
 }
 
-static void show_heading(const char *text, FILE *out, bool colour)
+void show_heading(const char *text, FILE *out, bool colour)
 {
 	fprintf(out, colour ? "\n\033[1;36m%s\033[0m\n" : "\n%s\n", text);
 }
 
-static void show_append(char text[SHOW_TEXT_MAX], const char *separator, const char *more)
+void show_table(const char *heading, struct cli_table *table, FILE *out, bool colour)
+{
+	if (table) {
+		show_heading(heading, out, colour);
+		cli_table_print(table, out, colour);
+	}
+	cli_table_free(table);
+}
+
+void show_append(char text[SHOW_TEXT_MAX], const char *separator, const char *more)
 {
 	size_t len = strlen(text);
 
@@ -31,7 +38,7 @@ static void show_append(char text[SHOW_TEXT_MAX], const char *separator, const c
 
 /* Any value in one line: texts and numbers as they are, objects as key=value, arrays with commas.
  */
-static void show_value(const json_t *value, char text[SHOW_TEXT_MAX])
+void show_value(const json_t *value, char text[SHOW_TEXT_MAX])
 {
 	char number[32];
 	const char *key;
@@ -59,9 +66,7 @@ static void show_value(const json_t *value, char text[SHOW_TEXT_MAX])
 	} else if (json_is_object(value)) {
 		json_object_foreach((json_t *)value, key, member)
 		{
-			if (*text)
-				show_append(text, "", " ");
-			show_append(text, "", key);
+			show_append(text, " ", key);
 			show_append(text, "", "=");
 			show_value(member, text);
 		}
@@ -93,8 +98,28 @@ static void show_summary(const json_t *status, FILE *out, bool colour)
 	fputc('\n', out);
 }
 
-static const char *show_carried(const json_t *route, char text[SHOW_TEXT_MAX])
+/* "tc client0, xdp eth1", or why these hooks. */
+static void show_hooks(const json_t *plane, const char *key, char text[SHOW_TEXT_MAX])
 {
+	const json_t *device;
+	size_t i;
+
+	json_array_foreach(json_object_get(plane, "devices"), i, device)
+	{
+		const char *name = show_string(device, "name");
+		const char *value = show_string(device, key);
+
+		if (!name || !value || strstr(text, value))
+			continue;
+		show_append(text, ", ", value);
+		if (strcmp(key, "hook") == 0)
+			show_append(text, " ", name);
+	}
+}
+
+static void show_carried(const json_t *route, const json_t *plane, char text[SHOW_TEXT_MAX])
+{
+	const char *lane = show_string(route, "lane");
 	const char *relay = show_string(route, "relay");
 	const char *offload = show_string(route, "offload");
 
@@ -103,25 +128,41 @@ static const char *show_carried(const json_t *route, char text[SHOW_TEXT_MAX])
 		show_append(text, ", ", relay);
 	if (offload)
 		show_append(text, ", ", offload);
-	return text;
+	if (!*text && lane && strcmp(lane, "steer") == 0)
+		show_hooks(plane, "hook", text);
 }
 
-static void show_route(struct cli_table *table, const char *name, const json_t *route)
+static void show_why(const json_t *route, const json_t *plane, char text[SHOW_TEXT_MAX])
 {
-	char carried[SHOW_TEXT_MAX];
+	const char *lane = show_string(route, "lane");
+	const char *why = show_string(route, "why_not_faster");
+
+	text[0] = 0;
+	if (why)
+		show_append(text, "", why);
+	else if (lane && strcmp(lane, "steer") == 0)
+		show_hooks(plane, "reason", text);
+}
+
+static void show_route(struct cli_table *table, const char *name, const json_t *route,
+		       const json_t *plane)
+{
+	char carried[SHOW_TEXT_MAX], why[SHOW_TEXT_MAX];
 	const char *const cells[] = {
 	    name,
 	    show_string(route, "lane"),
 	    show_string(route, "match"),
 	    show_string(route, "to"),
-	    show_carried(route, carried),
-	    show_string(route, "why_not_faster"),
+	    carried,
+	    why,
 	};
 
+	show_carried(route, plane, carried);
+	show_why(route, plane, why);
 	cli_table_add(table, cells);
 }
 
-static void show_listener(struct cli_table *table, const json_t *listener)
+static void show_listener(struct cli_table *table, const json_t *listener, const json_t *plane)
 {
 	char name[SHOW_TEXT_MAX] = "", binds[SHOW_TEXT_MAX] = "";
 	const char *own_name = show_string(listener, "name");
@@ -129,25 +170,18 @@ static void show_listener(struct cli_table *table, const json_t *listener)
 	size_t i;
 
 	show_value(json_object_get(listener, "binds"), binds);
-	if (own_name && strcmp(own_name, binds) != 0)
+	if (own_name)
 		show_append(name, "", own_name);
-	show_append(name, " ", binds);
+	/* A name that was made from the address says it already. */
+	if (!own_name || !strstr(own_name, binds))
+		show_append(name, " ", binds);
 	if (json_is_true(json_object_get(listener, "tls")))
 		show_append(name, " ", "tls");
 	json_array_foreach(json_object_get(listener, "routes"), i, route)
-	    show_route(table, i ? "" : name, route);
+	    show_route(table, i ? "" : name, route, plane);
 }
 
-static void show_table(const char *heading, struct cli_table *table, FILE *out, bool colour)
-{
-	if (table) {
-		show_heading(heading, out, colour);
-		cli_table_print(table, out, colour);
-	}
-	cli_table_free(table);
-}
-
-static void show_listeners(const json_t *listeners, FILE *out, bool colour)
+static void show_listeners(const json_t *listeners, const json_t *plane, FILE *out, bool colour)
 {
 	static const char *const titles[] = {"LISTENER", "LANE",       "MATCH",
 					     "TO",	 "CARRIED BY", "WHY NOT FASTER"};
@@ -156,7 +190,7 @@ static void show_listeners(const json_t *listeners, FILE *out, bool colour)
 	size_t i;
 
 	if (table)
-		json_array_foreach(listeners, i, listener) show_listener(table, listener);
+		json_array_foreach(listeners, i, listener) show_listener(table, listener, plane);
 	show_table("Listeners", table, out, colour);
 }
 
@@ -208,106 +242,13 @@ static void show_origins(const json_t *origins, FILE *out, bool colour)
 	show_table("Origins", table, out, colour);
 }
 
-/* Each member of an array in a line of its own; whatever shape they have. */
-static void show_array(const char *heading, const json_t *array, FILE *out, bool colour)
-{
-	const json_t *member;
-	size_t i;
-
-	if (!json_array_size(array))
-		return;
-	show_heading(heading, out, colour);
-	json_array_foreach(array, i, member)
-	{
-		char text[SHOW_TEXT_MAX] = "";
-
-		show_value(member, text);
-		fputs("  ", out);
-		cli_print_safe(out, text);
-		fputc('\n', out);
-	}
-}
-
-typedef const char *(*show_help_fn)(const char *word);
-
-static const char *show_stat_help(const char *word)
-{
-	for (int i = 0; i < STAT_MAX; i++)
-		if (strcmp(stats_word((enum stat)i), word) == 0)
-			return stats_help((enum stat)i);
-	return "";
-}
-
-static const char *show_close_help(const char *word)
-{
-	for (int i = 0; i < CLOSE_REASON_MAX; i++)
-		if (strcmp(close_reason_word((enum close_reason)i), word) == 0)
-			return close_reason_help((enum close_reason)i);
-	return "";
-}
-
-static const char *show_steer_help(const char *word)
-{
-#define SHOW_STEER_HELP(name, word_, help) {#word_, help},
-	static const struct {
-		const char *word;
-		const char *help;
-	} helps[] = { PENSTOCK_STEER_COUNTERS(SHOW_STEER_HELP) };
-#undef SHOW_STEER_HELP
-
-	for (size_t i = 0; i < ARRAY_LEN(helps); i++)
-		if (strcmp(helps[i].word, word) == 0)
-			return helps[i].help;
-	return "";
-}
-
-/* Those that are not zero, with their meaning. */
-static void show_counters(const char *heading, const json_t *counters, show_help_fn help, FILE *out,
-			  bool colour)
-{
-	static const char *const titles[] = {"COUNT", "NAME", "MEANING"};
-	struct cli_table *table = cli_table_new(titles, ARRAY_LEN(titles));
-	bool is_empty = true;
-	const char *word;
-	json_t *count;
-
-	json_object_foreach((json_t *)counters, word, count)
-	{
-		char text[SHOW_TEXT_MAX] = "";
-		const char *const cells[] = {text, word, help(word)};
-
-		if (!json_is_number(count) || json_number_value(count) == 0)
-			continue;
-		is_empty = false;
-		show_value(count, text);
-		if (table)
-			cli_table_add(table, cells);
-	}
-	if (is_empty)
-		cli_table_free(table);
-	else
-		show_table(heading, table, out, colour);
-}
-
-static void show_steer(const json_t *steer, FILE *out, bool colour)
-{
-	if (!json_is_object(steer))
-		return;
-	show_array("Steered services", json_object_get(steer, "services"), out, colour);
-	if (json_is_integer(json_object_get(steer, "flows")))
-		fprintf(out, "  %" JSON_INTEGER_FORMAT " flows\n",
-			json_integer_value(json_object_get(steer, "flows")));
-	show_counters("Steered packets", json_object_get(steer, "counters"), show_steer_help, out,
-		      colour);
-}
-
 void cli_show_status(const json_t *status, FILE *out, bool colour)
 {
 	show_summary(status, out, colour);
-	show_listeners(json_object_get(status, "listeners"), out, colour);
+	show_listeners(json_object_get(status, "listeners"), json_object_get(status, "plane"), out,
+		       colour);
 	show_origins(json_object_get(status, "origins"), out, colour);
-	show_array("Devices", json_object_get(json_object_get(status, "plane"), "devices"), out,
-		   colour);
+	show_plane(json_object_get(status, "plane"), out, colour);
 	show_steer(json_object_get(status, "steer"), out, colour);
 	show_counters("Counters", json_object_get(status, "counters"), show_stat_help, out, colour);
 	show_counters("Ended because", json_object_get(status, "closes"), show_close_help, out,
