@@ -111,7 +111,7 @@ $(BUILD)/$(1)/libpenstock.a: $(SRCS:%.c=$(BUILD)/$(1)/%.o) $(BUILD)/$(1)/members
 endef
 
 $(eval $(call variant,obj,$(CC),$(CFLAGS),))
-$(eval $(call variant,asan,$(CC),$(SANITIZE),$(TEST_SRCS)))
+$(eval $(call variant,asan,$(CC),$(SANITIZE),$(TEST_SRCS) tests/net/open_sandbox.c))
 $(eval $(call variant,fuzz,$(CLANG),$(FUZZ_FLAGS) -fsanitize=fuzzer-no-link,$(FUZZ_SRCS)))
 -include $(SKELS:.skel.h=.bpf.o.d)
 
@@ -138,12 +138,17 @@ $(1): $(1).o $(call helper_archive,$(patsubst $(BUILD)/asan/%/,%,$(dir $(1)))) $
 endef
 $(foreach test,$(TESTS),$(eval $(call test_binary,$(test))))
 
+# The daemon under sanitizers; what it defines itself wins over the library.
+$(BUILD)/asan/penstock: $(addprefix $(BUILD)/asan/,user/main.o tests/net/open_sandbox.o libpenstock.a)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(SANITIZE) -o $@ $^ $(LDFLAGS) $(OUR_LIBS)
+
 $(FUZZERS): %: %.o $(BUILD)/fuzz/libpenstock.a
 	$(call say,LD,$@)
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ $(LDFLAGS) $(OUR_LIBS)
 
 .PHONY: test-binaries fuzz-binaries check test unit vm-test fuzz bench demo
-test-binaries: $(TESTS)
+test-binaries: $(TESTS) $(BUILD)/asan/penstock
 fuzz-binaries: $(FUZZERS)
 
 RUN_TESTS = BUILD='$(BUILD)' PYTHON='$(PYTHON)' $(PYTHON) tools/run-tests

@@ -21,17 +21,29 @@ static json_t *main_status(void *argument)
 
 /* Without the runtime socket the worker goes on: it serves its clients, only nobody can look
  * inside. */
-static void main_on_started(struct worker *worker, struct loop *loop, int admin_fd)
+static void main_on_started(void *argument, struct worker *worker, struct loop *loop, int admin_fd)
 {
 	const struct admin_handlers handlers = {.status = main_status, .argument = worker};
+	struct admin **admin = argument;
 
-	if (!admin_new(loop, admin_fd, &handlers))
+	*admin = admin_new(loop, admin_fd, &handlers);
+	if (!*admin)
 		log_warn("no runtime socket", LOG_TEXT("reason", strerror(errno)));
+}
+
+static void main_on_stopping(void *argument)
+{
+	struct admin **admin = argument;
+
+	admin_free(*admin);
+	*admin = NULL;
 }
 
 static int main_worker(const char *fd_text)
 {
-	const struct worker_hooks hooks = {.on_started = main_on_started};
+	struct admin *admin = NULL;
+	const struct worker_hooks hooks = {
+	    .on_started = main_on_started, .on_stopping = main_on_stopping, .argument = &admin};
 	char *end;
 	long fd = strtol(fd_text, &end, 10);
 

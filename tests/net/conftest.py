@@ -11,6 +11,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
 import lab as laboratory  # noqa: E402
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "release: needs the daemon as it is shipped (its sandbox, its memory, its speed)")
+
+
 def pytest_collection_modifyitems(items):
     if os.geteuid() != 0:
         for item in items:

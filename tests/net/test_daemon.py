@@ -184,6 +184,7 @@ def status_of(pid):
     return {key: value.strip() for key, value in (line.split(":", 1) for line in lines)}
 
 
+@pytest.mark.release
 def test_worker_is_locked_in(lab, start, origin):
     daemon = start(config(lab, threads=2))
     worker = worker_of(daemon)
@@ -215,6 +216,7 @@ def test_worker_holds_no_files(lab, start, origin):
     assert links and all(re.match(r"(socket|pipe|anon_inode):", link) for link in links), links
 
 
+@pytest.mark.release
 def test_as_an_ordinary_user(lab, origin):
     directory = pathlib.Path(tempfile.mkdtemp(prefix="penstock-user-"))
     try:

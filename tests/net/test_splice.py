@@ -106,6 +106,7 @@ def wait_closes(daemon, reason, count=1):
     laboratory.wait_until(lambda: daemon.status()["closes"][reason] >= count, f"{count} connections closed: {reason}")
 
 
+@pytest.mark.release
 @pytest.mark.parametrize("relay", ENGINES)
 def test_gibibyte_each_way_and_half_close(lab, start, relay):
     total = 1 << 30 if relay == "auto" else 64 << 20
@@ -155,6 +156,7 @@ def test_reset_by_the_origin_reaches_the_client(lab, start, relay):
     wait_closes(daemon, "origin_reset")
 
 
+@pytest.mark.release
 @pytest.mark.parametrize("relay", ENGINES)
 def test_client_that_does_not_read_is_bounded(lab, start, relay):
     daemon = start(config(lab, relay))
@@ -332,6 +334,7 @@ def test_connection_limit(lab, start):
             assert origin.recv(1) == b"z"
 
 
+@pytest.mark.release
 def test_out_of_descriptors_pauses_and_resumes(lab, start):
     daemon = start({**config(lab), "process": {"threads": 1, "drain_timeout": "2s"}})
     worker = daemon.pids()[1]

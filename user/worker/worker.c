@@ -236,7 +236,7 @@ static void worker_start_admin(struct worker *worker, struct bundle *bundle)
 	int fd = bundle_take(bundle, BUNDLE_ADMIN, "admin", 0);
 
 	if (fd >= 0)
-		worker->hooks->on_started(worker, worker->loop, fd);
+		worker->hooks->on_started(worker->hooks->argument, worker, worker->loop, fd);
 }
 
 static void worker_take_bundle(struct worker *worker, struct bundle *bundle)
@@ -364,6 +364,7 @@ static int worker_init(struct worker *worker, int bundle_fd)
 
 static void worker_done(struct worker *worker)
 {
+	worker->hooks->on_stopping(worker->hooks->argument);
 	for (unsigned int i = 0; i < worker->n_threads; i++)
 		worker_thread_stop(&worker->threads[i]);
 	free(worker->threads);

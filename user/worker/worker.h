@@ -12,11 +12,15 @@
 
 struct worker;
 
-/* What main wires in, so that worker and admin need not know each other. */
+/* What main wires in, so that worker and admin need not know each other. Both in the main thread.
+ */
 struct worker_hooks {
-	/* In the main thread when the first bundle was taken: `admin_fd` is the listening admin
-	 * socket, to be owned. */
-	void (*on_started)(struct worker *worker, struct loop *loop, int admin_fd);
+	/* When the first bundle was taken: `admin_fd` is the listening admin socket, to be owned.
+	 */
+	void (*on_started)(void *argument, struct worker *worker, struct loop *loop, int admin_fd);
+	/* Before the loop goes, also where nothing was started. */
+	void (*on_stopping)(void *argument);
+	void *argument;
 };
 
 /* Runs until drained or told to stop. `bundle_fd` is the broker's socket. The process's exit
