@@ -126,12 +126,17 @@ int loop_watch(struct loop *loop, struct watch *watch, uint32_t events)
 	return loop_watch_level(loop, watch, events | EPOLLET);
 }
 
-void loop_unwatch(struct loop *loop, struct watch *watch)
+void loop_forget(struct loop *loop, struct watch *watch)
 {
-	epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
 	for (int i = loop->batch_next; i < loop->batch_len; i++)
 		if (loop->events[i].data.ptr == watch)
 			loop->events[i].data.ptr = NULL;
+}
+
+void loop_unwatch(struct loop *loop, struct watch *watch)
+{
+	epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
+	loop_forget(loop, watch);
 }
 
 void task_init(struct task *task, void (*run)(struct task *task))

@@ -43,6 +43,12 @@ int loop_watch_level(struct loop *loop, struct watch *watch, uint32_t events) MU
 /* Before the descriptor is closed. Events of it that were fetched already are dropped. */
 void loop_unwatch(struct loop *loop, struct watch *watch);
 
+/*
+ * As loop_unwatch() for a descriptor that is closed right after, nobody having a duplicate of it: the
+ * kernel then forgets it by itself, which saves a system call.
+ */
+void loop_forget(struct loop *loop, struct watch *watch);
+
 /* Runs until loop_stop(). 0 or -errno. */
 int loop_run(struct loop *loop) MUST_CHECK;
 

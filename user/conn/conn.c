@@ -150,7 +150,7 @@ void conn_close(struct conn *conn, enum close_reason reason)
 	task_cancel(&conn->task);
 	conn_splice_done(conn);
 	conn_terminate_done(conn);
-	loop_unwatch(conn_loop(conn), &conn->io.watch);
+	loop_forget(conn_loop(conn), &conn->io.watch);
 	io_close(&conn->io);
 	free(conn->sni);
 	free(conn->detail);

@@ -63,7 +63,7 @@ void origin_discard(struct origin_conn *conn)
 {
 	struct origin_state *state = conn->state;
 
-	loop_unwatch(state->table->loop, &conn->io.watch);
+	loop_forget(state->table->loop, &conn->io.watch);
 	io_close(&conn->io);
 	free(conn);
 	origin_state_unref(state);
