@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 OR BSD-2-Clause */
 /*
  * Keys and values of the pinned maps: what the BPF programs, the daemon and stock bpftool share.
- * Addresses are bytes as on the wire and ports are in host byte order, so that a dump reads as people write them.
- * A change of a layout changes PENSTOCK_ABI_VERSION: pinned maps of another version are never adopted.
+ * Addresses are bytes as on the wire and ports are in host byte order, so that a dump reads as
+ * people write them. A change of a layout changes PENSTOCK_ABI_VERSION: pinned maps of another
+ * version are never adopted.
  */
 #ifndef PENSTOCK_ABI_H
 #define PENSTOCK_ABI_H
@@ -18,7 +19,7 @@ struct flow_key {
 	__u16 src_port;
 	__u16 dst_port;
 	__u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
-	__u8 pad[3];   /* zero */
+	__u8 pad[3]; /* zero */
 };
 
 enum flow_direction { FLOW_TO_ORIGIN, FLOW_TO_CLIENT };
@@ -27,8 +28,8 @@ enum flow_direction { FLOW_TO_ORIGIN, FLOW_TO_CLIENT };
 enum { FLOW_SEEN_SYN = 1, FLOW_SEEN_FIN = 2, FLOW_SEEN_RST = 4 };
 
 /*
- * What the packet becomes. Each flow has two entries, one per direction; the other's key is this entry's new tuple,
- * reversed.
+ * What the packet becomes. Each flow has two entries, one per direction; the other's key is this
+ * entry's new tuple, reversed.
  */
 struct flow_value {
 	__u8 new_src_addr[4];
@@ -47,7 +48,8 @@ struct flow_value {
 };
 
 struct service_key {
-	__u8 addr[4]; /* 0.0.0.0: any address of this host is not meant; services have one address */
+	__u8
+	    addr[4]; /* 0.0.0.0: any address of this host is not meant; services have one address */
 	__u16 port;
 	__u8 protocol;
 	__u8 pad; /* zero */
@@ -55,7 +57,8 @@ struct service_key {
 
 struct service_value {
 	__u32 service_id; /* stable for a service while it is configured */
-	__u32 server_set; /* first half of server_key; a new set is filled before it is named here */
+	__u32
+	    server_set; /* first half of server_key; a new set is filled before it is named here */
 	__u16 n_servers;
 	__u16 nat_port_min; /* ports that the node speaks to servers from */
 	__u16 nat_port_max;

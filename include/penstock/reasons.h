@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 OR BSD-2-Clause */
 /*
  * Why a packet was dropped or passed on, and why a connection or request ended. Each entry is
- * X(NAME, word, "help"): the enum constant, the word in logs, metrics and JSON, and the line that people read.
- * The order is ABI for the steer counters (the index in the pinned map): append only.
+ * X(NAME, word, "help"): the enum constant, the word in logs, metrics and JSON, and the line that
+ * people read. The order is ABI for the steer counters (the index in the pinned map): append only.
  */
 #ifndef PENSTOCK_REASONS_H
 #define PENSTOCK_REASONS_H
@@ -13,10 +13,12 @@
 	X(STEERED_TO_CLIENT, steered_to_client, "sent back to a client") \
 	X(FLOW_NEW, flow_new, "a new flow was given a server") \
 	X(PASS_NOT_IPV4, pass_not_ipv4, "not IPv4: left to the host") \
-	X(PASS_NOT_SERVICE, pass_not_service, "no service at that address and port: left to the host") \
+	X(PASS_NOT_SERVICE, pass_not_service, \
+	  "no service at that address and port: left to the host") \
 	X(PASS_FRAGMENT, pass_fragment, "IP fragment: left to the host") \
 	X(PASS_IP_OPTIONS, pass_ip_options, "IP options: left to the host") \
-	X(PASS_NO_NEIGHBOUR, pass_no_neighbour, "next hop not resolved yet: left to the tc program or the host") \
+	X(PASS_NO_NEIGHBOUR, pass_no_neighbour, \
+	  "next hop not resolved yet: left to the tc program or the host") \
 	X(DROP_MALFORMED, drop_malformed, "headers cut short or lengths that cannot be") \
 	X(DROP_NO_FLOW, drop_no_flow, "TCP segment of no known flow and not a SYN") \
 	X(DROP_NO_SERVER, drop_no_server, "the service has no server") \
@@ -25,7 +27,8 @@
 	X(DROP_NO_ROUTE, drop_no_route, "no route to the server or back to the client") \
 	X(DROP_MAP_FULL, drop_map_full, "the flow table took no further entry") \
 	X(PASS_TOO_BIG, pass_too_big, "larger than the MTU of the way out: left to the host") \
-	X(DROP_NO_FORWARDING, drop_no_forwarding, "the device it came in by does not forward IPv4 (sysctl)") \
+	X(DROP_NO_FORWARDING, drop_no_forwarding, \
+	  "the device it came in by does not forward IPv4 (sysctl)") \
 	X(PASS_TO_TC, pass_to_tc, "the way out takes no frames from XDP: left to the tc program")
 
 /* Why a connection ended, or a request was answered by penstock itself. */
@@ -36,7 +39,8 @@
 	X(ORIGIN_RESET, origin_reset, "the origin reset the connection") \
 	X(ORIGIN_REFUSED, origin_refused, "no server of the origin accepted a connection") \
 	X(ORIGIN_UNREACHABLE, origin_unreachable, "no route to any server of the origin") \
-	X(ORIGIN_CONNECT_TIMEOUT, origin_connect_timeout, "no server of the origin answered in time") \
+	X(ORIGIN_CONNECT_TIMEOUT, origin_connect_timeout, \
+	  "no server of the origin answered in time") \
 	X(ORIGIN_TLS_FAILED, origin_tls_failed, "the TLS handshake with the origin failed") \
 	X(ORIGIN_UNVERIFIED, origin_unverified, "the origin's certificate could not be verified") \
 	X(ORIGIN_TIMEOUT, origin_timeout, "the origin did not answer in time") \
@@ -52,7 +56,8 @@
 	X(REQUEST_TOO_LARGE, request_too_large, "the request head is larger than the limit") \
 	X(KEEPALIVE_TIMEOUT, keepalive_timeout, "no further request in time") \
 	X(IDLE_TIMEOUT, idle_timeout, "no byte in either direction for too long") \
-	X(HALF_CLOSED_TIMEOUT, half_closed_timeout, "one side had ended and the other did not follow in time") \
+	X(HALF_CLOSED_TIMEOUT, half_closed_timeout, \
+	  "one side had ended and the other did not follow in time") \
 	X(NO_ROUTE, no_route, "no route matches") \
 	X(LIMIT_CONNECTIONS, limit_connections, "the connection limit is reached") \
 	X(OUT_OF_DESCRIPTORS, out_of_descriptors, "no descriptor or port is free") \

@@ -44,8 +44,8 @@ int loop_watch_level(struct loop *loop, struct watch *watch, uint32_t events) MU
 void loop_unwatch(struct loop *loop, struct watch *watch);
 
 /*
- * As loop_unwatch() for a descriptor that is closed right after, nobody having a duplicate of it: the
- * kernel then forgets it by itself, which saves a system call.
+ * As loop_unwatch() for a descriptor that is closed right after, nobody having a duplicate of it:
+ * the kernel then forgets it by itself, which saves a system call.
  */
 void loop_forget(struct loop *loop, struct watch *watch);
 
