@@ -186,20 +186,32 @@ static int note(json_t *notes, const char *format, ...)
 	return json_array_append_new(notes, json_string(text)) ? -ENOMEM : 0;
 }
 
-static int note_port_overlap(json_t *notes, const struct conf_steer *steer)
+/* The ports that this host takes for its own connections. False: unknown. */
+static bool read_own_ports(unsigned long *ret_low, unsigned long *ret_high)
 {
 	FILE *file = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
-	unsigned int low = 0, high = 0;
-	int n = file ? fscanf(file, "%u %u", &low, &high) : 0;
+	char text[64] = "", *end = text;
+	bool is_read = file && fgets(text, sizeof(text), file);
 
 	if (file)
 		fclose(file);
-	if (n != 2 || low > steer->nat_port_max || high < steer->nat_port_min)
+	if (!is_read)
+		return false;
+	*ret_low = strtoul(text, &end, 10);
+	*ret_high = strtoul(end, &end, 10);
+	return *ret_high >= *ret_low && *ret_high > 0;
+}
+
+static int note_port_overlap(json_t *notes, const struct conf_steer *steer)
+{
+	unsigned long low, high;
+
+	if (!read_own_ports(&low, &high) || low > steer->nat_port_max || high < steer->nat_port_min)
 		return 0;
 	return note(notes,
-		    "NAT ports %u-%u overlap net.ipv4.ip_local_port_range (%u-%u): a connection "
-		    "that this host opens to a "
-		    "server may meet a steered one; choose steer.nat_ports outside of it",
+		    "NAT ports %u-%u overlap net.ipv4.ip_local_port_range (%lu-%lu): a connection "
+		    "that this host "
+		    "opens to a server may meet a steered one; choose other ports for one of them",
 		    steer->nat_port_min, steer->nat_port_max, low, high);
 }
 
@@ -294,7 +306,7 @@ int plane_attach(struct plane *plane, const struct conf *conf, struct plane_erro
 
 static int remove_pin(void *argument, const char *pin_name)
 {
-	const char *pin_dir = argument;
+	const char *pin_dir = *(const char **)argument;
 	char device[IF_NAMESIZE], path[PATH_MAX];
 
 	if (pin_device(pin_name, PIN_TC, device) || pin_device(pin_name, PIN_FILTER, device))
@@ -309,6 +321,7 @@ static int remove_pin(void *argument, const char *pin_name)
 int plane_remove(const struct conf *conf, struct plane_error *ret_error)
 {
 	struct neighbours neighbours = {.releases = true};
+	const char *pin_dir = conf->pin_dir;
 	int err;
 
 	libbpf_set_print(NULL);
@@ -316,7 +329,7 @@ int plane_remove(const struct conf *conf, struct plane_error *ret_error)
 		return 0;
 	err = plane_each_server(conf, hold_neighbour, &neighbours);
 	if (!err)
-		err = pin_each(conf->pin_dir, remove_pin, (void *)(uintptr_t)conf->pin_dir);
+		err = pin_each(pin_dir, remove_pin, &pin_dir);
 	if (!err && rmdir(conf->pin_dir) && errno != ENOENT)
 		err = -errno;
 	if (err)

@@ -53,7 +53,7 @@ static int link_update(const char *path, unsigned int ifindex, int program_fd)
 static int link_attach(const char *path, unsigned int ifindex, int program_fd,
 		       enum bpf_attach_type type, unsigned int flags, enum hook_change *ret_change)
 {
-	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = flags);
+	struct bpf_link_create_opts opts = {.sz = sizeof(opts), .flags = flags};
 	int err = link_update(path, ifindex, program_fd);
 	int fd;
 
@@ -80,11 +80,13 @@ int hook_filter_attach(const char *pin_dir, const struct plane_device *device, i
 		       enum hook_change *ret_change)
 {
 	struct bpf_tc_hook hook = filter_hook(device->ifindex);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = HOOK_FILTER_HANDLE,
-		    .priority = HOOK_FILTER_PRIORITY, .prog_fd = program_fd,
-		    .flags = BPF_TC_F_REPLACE);
-	LIBBPF_OPTS(bpf_tc_opts, query, .handle = HOOK_FILTER_HANDLE,
-		    .priority = HOOK_FILTER_PRIORITY);
+	struct bpf_tc_opts opts = {.sz = sizeof(opts),
+				   .handle = HOOK_FILTER_HANDLE,
+				   .priority = HOOK_FILTER_PRIORITY,
+				   .prog_fd = program_fd,
+				   .flags = BPF_TC_F_REPLACE};
+	struct bpf_tc_opts query = {
+	    .sz = sizeof(query), .handle = HOOK_FILTER_HANDLE, .priority = HOOK_FILTER_PRIORITY};
 	char path[PATH_MAX];
 	int err = pin_path(path, pin_dir, PIN_FILTER, device->name);
 
@@ -103,8 +105,8 @@ int hook_filter_attach(const char *pin_dir, const struct plane_device *device, i
 /* The qdisc stays: others may have put filters there meanwhile, and without one it does nothing. */
 static void filter_detach(const char *device)
 {
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = HOOK_FILTER_HANDLE,
-		    .priority = HOOK_FILTER_PRIORITY);
+	struct bpf_tc_opts opts = {
+	    .sz = sizeof(opts), .handle = HOOK_FILTER_HANDLE, .priority = HOOK_FILTER_PRIORITY};
 	struct bpf_tc_hook hook = filter_hook(if_nametoindex(device));
 
 	if (hook.ifindex)

@@ -75,7 +75,7 @@ static int make_folders(const char *pin_dir)
 
 static int unpin_unfinished(void *argument, const char *name)
 {
-	const char *pin_dir = argument;
+	const char *pin_dir = *(const char **)argument;
 	char path[PATH_MAX];
 
 	if (strncmp(name, PIN_NEW, strlen(PIN_NEW)) == 0 && !pin_path(path, pin_dir, "", name))
@@ -110,7 +110,7 @@ int pin_dir_prepare(const char *pin_dir, struct plane_error *error)
 	if (err)
 		return plane_fail(error, err, "cannot make the folder %s: %s", pin_dir,
 				  strerror(-err));
-	return pin_each(pin_dir, unpin_unfinished, (void *)(uintptr_t)pin_dir);
+	return pin_each(pin_dir, unpin_unfinished, &pin_dir);
 }
 
 int pin_replace(const char *pin_dir, const char *name, int fd)

@@ -59,6 +59,8 @@ static uint32_t plan_weight_unit(const struct conf_origin *origin)
 		unit = greatest_divisor(plan_weight(&origin->servers[i]), unit);
 		sum += plan_weight(&origin->servers[i]);
 	}
+	if (unit == 0)
+		return 1;
 	if (sum / unit > PLAN_MAX_ENTRIES / 2)
 		unit = (uint32_t)(sum / (PLAN_MAX_ENTRIES / 2)) + 1;
 	return unit;
