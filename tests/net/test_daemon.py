@@ -227,6 +227,7 @@ def test_as_an_ordinary_user(lab, origin):
             os.chown(path, 65534, 65534)
         process = lab.node.start("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", program, "run", "-c", file,
                                  name="user")
+        process.wait_line("not started as root: the worker has no user of its own")
         process.wait_line("configuration taken")
         for end in pair(lab, origin):
             end.close()

@@ -510,6 +510,8 @@ static int broker_prepare_start(struct broker *broker)
 	}
 	broker->next_diag = diag;
 	broker_configure_log(broker->next.conf);
+	if (geteuid() != 0)
+		log_warn("not started as root: the worker has no user of its own");
 	broker->control =
 	    control_new(broker->loop, broker->host.runtime.control_fd, broker_on_reload, broker);
 	return broker->control ? 0 : -ENOMEM;
