@@ -27,9 +27,9 @@ static bool h1_name_is(struct str name, struct str word)
 	return true;
 }
 
-static enum h1_name h1_name_if(struct str name, const char *word, enum h1_name meaning)
+static enum h1_name h1_name_if(struct str name, struct str word, enum h1_name meaning)
 {
-	return str_is_equal_nocase(name, str_from(word)) ? meaning : H1_NAME_OTHER;
+	return str_is_equal_nocase(name, word) ? meaning : H1_NAME_OTHER;
 }
 
 /* Any X-Forwarded-… is taken for ours: For, Proto, Host, Port, Server, Prefix, Ssl, Client-Cert. */
@@ -52,25 +52,26 @@ static enum h1_name h1_name_classify(struct str name)
 		return h1_name_of_forwarding(name);
 	switch (name.len) {
 	case 2:
-		return h1_name_if(name, "te", H1_NAME_HOP);
+		return h1_name_if(name, STR("te"), H1_NAME_HOP);
 	case 4:
-		return h1_name_if(name, "host", H1_NAME_HOST);
+		return h1_name_if(name, STR("host"), H1_NAME_HOST);
 	case 6:
-		return h1_name_if(name, "expect", H1_NAME_EXPECT);
+		return h1_name_if(name, STR("expect"), H1_NAME_EXPECT);
 	case 7:
-		return h1_name_if(name, first == 'u' ? "upgrade" : "trailer", H1_NAME_HOP);
+		return h1_name_if(name, first == 'u' ? STR("upgrade") : STR("trailer"),
+				  H1_NAME_HOP);
 	case 9:
-		return h1_name_if(name, "forwarded", H1_NAME_FORWARDED);
+		return h1_name_if(name, STR("forwarded"), H1_NAME_FORWARDED);
 	case 10:
 		if (first == 'c')
-			return h1_name_if(name, "connection", H1_NAME_CONNECTION);
-		return h1_name_if(name, "keep-alive", H1_NAME_HOP);
+			return h1_name_if(name, STR("connection"), H1_NAME_CONNECTION);
+		return h1_name_if(name, STR("keep-alive"), H1_NAME_HOP);
 	case 14:
-		return h1_name_if(name, "content-length", H1_NAME_CONTENT_LENGTH);
+		return h1_name_if(name, STR("content-length"), H1_NAME_CONTENT_LENGTH);
 	case 16:
-		return h1_name_if(name, "proxy-connection", H1_NAME_HOP);
+		return h1_name_if(name, STR("proxy-connection"), H1_NAME_HOP);
 	case 17:
-		return h1_name_if(name, "transfer-encoding", H1_NAME_TRANSFER_ENCODING);
+		return h1_name_if(name, STR("transfer-encoding"), H1_NAME_TRANSFER_ENCODING);
 	default:
 		return H1_NAME_OTHER;
 	}

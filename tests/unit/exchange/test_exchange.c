@@ -469,6 +469,98 @@ static void test_large_chunked_down(void **state)
 	rig_free(rig);
 }
 
+/* Chunks of 10 bytes; whoever shall read them does so only when nothing fits any more. */
+static void stall_and_resume(struct rig *rig, struct rig_end *from, struct rig_end *to)
+{
+	static const char chunk[] = "a\r\n0123456789\r\n";
+	struct h1_chunked chunked = {0};
+	size_t n_chunks = 0, at = 0, taken;
+	struct str payload;
+	enum h1_fault fault;
+	char *body;
+
+	for (int quiet = 0; quiet < 5;) {
+		size_t n = rig_try_write(from, chunk + at, sizeof(chunk) - 1 - at);
+
+		at += n;
+		n_chunks += at == sizeof(chunk) - 1;
+		at %= sizeof(chunk) - 1;
+		quiet = n ? 0 : quiet + 1;
+		if (!n || n_chunks % 4096 == 0)
+			rig_settle(rig);
+	}
+	assert_true(n_chunks > 10000);
+	while (at) { /* the chunk that was cut */
+		size_t n = rig_try_write(from, chunk + at, sizeof(chunk) - 1 - at);
+
+		at = (at + n) % (sizeof(chunk) - 1);
+		n_chunks += !at;
+		rig_read(rig, to, to->len_bytes + 1);
+	}
+	while (rig_try_write(from, H1_LAST_CHUNK, 5) == 0)
+		rig_read(rig, to, to->len_bytes + 1);
+	while (!memmem(to->data + to->len_bytes - 5, 5, H1_LAST_CHUNK, 5))
+		rig_read(rig, to, to->len_bytes + 1);
+	body = memmem(to->data, to->len_bytes, "\r\n\r\n", 4);
+	assert_non_null(body);
+	body += 4;
+	assert_int_equal(h1_chunked_decode(&chunked, body,
+					   (size_t)(to->data + to->len_bytes - body), &payload,
+					   &taken, &fault),
+			 H1_DONE);
+	assert_int_equal(payload.len, n_chunks * 10);
+	for (size_t i = 0; i < payload.len; i++)
+		assert_int_equal(payload.ptr[i], '0' + (int)(i % 10));
+	to->len_bytes = 0;
+}
+
+static void test_chunks_stall_and_resume(void **state)
+{
+	struct rig *rig = rig_new();
+
+	(void)state;
+	rig_write(&rig->client,
+		  "POST /x HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n");
+	rig_settle(rig);
+	stall_and_resume(rig, &rig->client, &rig->origins[0]);
+	rig_write(&rig->origins[0], "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+	rig_settle(rig);
+	stall_and_resume(rig, &rig->origins[0], &rig->client);
+	rig_await_records(rig, 1);
+	assert_int_equal(rig->records[0].record.reason, CLOSE_DONE);
+	assert_int_equal(rig->n_released, 1);
+	rig_free(rig);
+}
+
+/* Heads near the limit, in pieces that are no divisor of anything. */
+static void test_large_heads_in_pieces(void **state)
+{
+	static char text[32000], expected[33000];
+	struct rig *rig = rig_new();
+	size_t len = (size_t)sprintf(text, "GET /x HTTP/1.1\r\nHost: a.test\r\nA: ");
+
+	(void)state;
+	memset(text + len, 'v', sizeof(text) - len);
+	memcpy(text + sizeof(text) - 5, "\r\n\r\n", 5);
+	len = sizeof(text) - 1;
+	for (size_t at = 0; at < len; at += 997) {
+		rig_write_bytes(&rig->client, text + at, MIN((size_t)997, len - at));
+		rig_settle(rig);
+	}
+	sprintf(expected, "%.*s" RIG_FORWARDED "\r\n", (int)len - 2, text);
+	rig_expect(rig, &rig->origins[0], expected);
+	memcpy(text, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nA: vvvvvvvvvvvvvv", 53);
+	for (size_t at = 0; at < len; at += 997) {
+		rig_write_bytes(&rig->origins[0], text + at, MIN((size_t)997, len - at));
+		rig_settle(rig);
+	}
+	rig_write(&rig->origins[0], "ok");
+	sprintf(expected, "%sok", text);
+	rig_expect(rig, &rig->client, expected);
+	assert_idle_holds_nothing(rig);
+	rig_free(rig);
+}
+
 /* The client waits for the origin, and its next request for its turn. */
 static void test_waits_for_a_connection(void **state)
 {
@@ -562,6 +654,8 @@ int main(void)
 	    cmocka_unit_test(test_split_everywhere),
 	    cmocka_unit_test(test_large_bodies),
 	    cmocka_unit_test(test_large_chunked_down),
+	    cmocka_unit_test(test_chunks_stall_and_resume),
+	    cmocka_unit_test(test_large_heads_in_pieces),
 	    cmocka_unit_test(test_waits_for_a_connection),
 	    cmocka_unit_test(test_path_is_matched_by_meaning),
 	    cmocka_unit_test(test_drain),
