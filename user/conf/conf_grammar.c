@@ -138,8 +138,7 @@ static const struct conf_shape shape_process = {
 
 static const struct conf_key log_keys[] = {
     KEY("format", shape_log_format, "auto",
-	"Text or one JSON object a line; auto is text on a terminal and in the journal, else "
-	"JSON."),
+	"Text for people, or one JSON object a line; auto is text today."),
     KEY("level", shape_log_level, "info", "The least important level that is written."),
     KEY("access", shape_switch, "on", "A line for each request and each connection that ended."),
     KEY_NOT_YET("interval", "How often a long connection is logged while it lasts."),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What real clients (OpenSSL 3.0, curl 7.88) sent to a socket that kept it. Each comment is the command.
+ * What real clients (OpenSSL 3.0, curl 7.88) sent to a socket that kept it. Each comment is the
+ * command.
  */
 #ifndef PENSTOCK_TESTS_CLIENT_HELLOS_H
 #define PENSTOCK_TESTS_CLIENT_HELLOS_H

@@ -414,8 +414,7 @@ static const struct bytes_row bytes_rows[] = {
     {"another version within", DATA("\x16\3\1\0\1\1\x16\2"), CLASSIFY_MALFORMED},
     {"empty message", DATA("\x16\3\1\0\4\1\0\0\0"), CLASSIFY_MALFORMED},
     {"message that fills the limit", DATA("\x16\3\1\0\4\1\0\xff\xf7"), CLASSIFY_NEED_MORE},
-    {"message of a byte more", DATA("\x16\3\1\0\4\1\0\xff\xf8"),
-     CLASSIFY_TOO_LARGE},
+    {"message of a byte more", DATA("\x16\3\1\0\4\1\0\xff\xf8"), CLASSIFY_TOO_LARGE},
     {"message of 16 MB", DATA("\x16\3\1\0\4\1\xff\xff\xff"), CLASSIFY_TOO_LARGE},
 };
 
