@@ -84,7 +84,36 @@ struct steer_layout {
 	__u32 abi_version;
 };
 
+enum stream_engine {
+	STREAM_ENGINE_NONE,
+	STREAM_ENGINE_COPY,
+	STREAM_ENGINE_PIPE,
+	STREAM_ENGINE_SOCKMAP
+};
+
+/* A spliced stream, in the map `streams` (an array that the daemon maps into memory); id 0: the
+ * slot is free. */
+struct stream_value {
+	__u64 id; /* unique while the daemon runs; in the access log too */
+	__u8 client_addr[16]; /* IPv4 as ::ffff:a.b.c.d; zero for a UNIX socket */
+	__u8 origin_addr[16];
+	__u16 client_port;
+	__u16 origin_port;
+	__u8 engine_up; /* enum stream_engine, client to origin */
+	__u8 engine_down; /* origin to client */
+	__u16 pad; /* zero */
+	__u32 listener; /* index in the configuration */
+	__u32 route; /* index in the listener */
+	__u64 bytes_up; /* delivered */
+	__u64 bytes_down;
+	__u64 created_ns; /* CLOCK_MONOTONIC */
+	__u64 active_ns;
+	char why_up[24]; /* what keeps the direction from a faster engine; terminated */
+	char why_down[24];
+};
+
 #ifndef __cplusplus
+_Static_assert(sizeof(struct stream_value) == 136, "stream_value is ABI");
 _Static_assert(sizeof(struct flow_key) == 16, "flow_key is ABI");
 _Static_assert(sizeof(struct flow_value) == 56, "flow_value is ABI");
 _Static_assert(sizeof(struct service_key) == 8, "service_key is ABI");

@@ -177,6 +177,7 @@ const char *conf_relay_word(enum conf_relay relay)
 	    [CONF_RELAY_AUTO] = "auto",
 	    [CONF_RELAY_COPY] = "copy",
 	    [CONF_RELAY_PIPE] = "pipe",
+	    [CONF_RELAY_SOCKMAP] = "sockmap",
 	};
 
 	return relay < CONF_RELAY_MAX ? words[relay] : "none";

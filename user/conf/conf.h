@@ -35,17 +35,85 @@ enum conf_lane { CONF_LANE_STEER, CONF_LANE_SPLICE, CONF_LANE_TERMINATE, CONF_LA
 
 enum conf_transport { CONF_TRANSPORT_TCP, CONF_TRANSPORT_UDP, CONF_TRANSPORT_MAX };
 
-enum conf_relay { CONF_RELAY_AUTO, CONF_RELAY_COPY, CONF_RELAY_PIPE, CONF_RELAY_MAX };
+enum conf_relay {
+	CONF_RELAY_AUTO,
+	CONF_RELAY_COPY,
+	CONF_RELAY_PIPE,
+	CONF_RELAY_SOCKMAP,
+	CONF_RELAY_MAX
+};
 
 enum conf_kernel_tls { CONF_KERNEL_TLS_AUTO, CONF_KERNEL_TLS_OFF, CONF_KERNEL_TLS_MAX };
 
-enum conf_balance { CONF_BALANCE_ROUND_ROBIN, CONF_BALANCE_MAX };
+enum conf_balance {
+	CONF_BALANCE_ROUND_ROBIN,
+	CONF_BALANCE_LEAST_CONNECTIONS,
+	CONF_BALANCE_POWER_OF_TWO,
+	CONF_BALANCE_SOURCE_HASH,
+	CONF_BALANCE_MAGLEV, /* by the source address, with few moves when servers come and go */
+	CONF_BALANCE_MAX
+};
+
+enum conf_proxy_protocol {
+	CONF_PROXY_PROTOCOL_OFF,
+	CONF_PROXY_PROTOCOL_V1,
+	CONF_PROXY_PROTOCOL_V2,
+	CONF_PROXY_PROTOCOL_MAX
+};
+
+enum conf_check { CONF_CHECK_OFF, CONF_CHECK_TCP, CONF_CHECK_TLS, CONF_CHECK_MAX };
 
 enum conf_hook { CONF_HOOK_AUTO, CONF_HOOK_XDP, CONF_HOOK_TC, CONF_HOOK_MAX };
 
 struct conf_certificate {
 	struct conf_file chain; /* PEM, leaf first */
 	struct conf_file key; /* PEM; the same file as the chain where only one was given */
+};
+
+/* An address block: "192.0.2.0/24", "2001:db8::/32", or one address. Host bits are zero. */
+struct conf_net {
+	struct addr addr; /* port 0 */
+	uint8_t prefix_len;
+};
+
+struct conf_nets {
+	struct conf_net *nets;
+	size_t n_nets; /* 0: none was given */
+};
+
+/* Socket options of one side; 0: the host's setting. */
+struct conf_socket {
+	uint32_t keepalive_idle_s; /* 0: no keep-alive probes */
+	uint32_t keepalive_interval_s;
+	uint32_t keepalive_count;
+	uint32_t user_timeout_ms; /* TCP_USER_TIMEOUT */
+	bool fast_open;
+	uint32_t defer_accept_s; /* listeners only */
+	uint32_t backlog; /* listeners only */
+};
+
+/* Connections and rates; 0: no bound. */
+struct conf_source_limits {
+	uint32_t connections; /* at once, per source address (IPv6: per /64) */
+	uint32_t rate_per_s; /* new connections a second, per source */
+	uint32_t total_rate_per_s; /* new connections a second, of the listener */
+};
+
+/* Active checks, passive ejection. */
+struct conf_health {
+	enum conf_check check;
+	const char *send; /* after connecting; NULL: nothing. May hold any byte (send_len) */
+	size_t send_len;
+	const char *expect; /* the answer must begin so; NULL: connecting is enough */
+	size_t expect_len;
+	uint32_t interval_ms; /* with jitter of a tenth */
+	uint32_t timeout_ms;
+	uint32_t rise; /* good checks until a server is up again */
+	uint32_t fall; /* bad checks until it is down */
+	uint32_t eject_failures; /* connect failures in a row that eject; 0: never */
+	uint32_t eject_ms;
+	uint8_t eject_max_percent; /* of the servers */
+	uint8_t panic_percent; /* fewer up than this: all are used, up or not */
 };
 
 /* TLS that clients speak with us. */
@@ -71,8 +139,11 @@ struct conf_server {
 	const char *text; /* the address as written */
 	const char *host; /* without port: what is verified where no server_name is given; "" of a
 			     UNIX socket */
-	struct addr addr;
+	struct addr addr; /* of a host name: only its port, until it is resolved */
+	bool is_name; /* `host` is to be looked up */
 	uint32_t weight;
+	bool is_backup;
+	uint32_t max_connections; /* 0: no bound */
 };
 
 struct conf_origin {
@@ -89,6 +160,15 @@ struct conf_origin {
 	uint32_t response_timeout_ms; /* silence while a response is awaited or under way */
 	uint32_t keepalive_ms; /* how long an idle connection is kept */
 	uint32_t max_idle; /* idle connections kept, per thread */
+	struct conf_health health;
+	uint32_t max_connections; /* over all servers and threads; 0: no bound */
+	uint32_t queue; /* connections that may wait for a place */
+	uint32_t queue_timeout_ms;
+	uint32_t retries; /* further servers that are tried before any byte was sent */
+	struct addr source; /* connections come from it; len 0: the host chooses */
+	uint32_t slow_start_ms; /* from up to its full share */
+	enum conf_proxy_protocol proxy_protocol; /* sent to the servers */
+	struct conf_socket socket;
 };
 
 struct conf_route {
@@ -98,8 +178,14 @@ struct conf_route {
 	const char *host; /* as sni, against the Host header without port; terminate lane only */
 	const char
 	    *path; /* prefix of whole segments: "/api" matches "/api" and "/api/x", not "/apix" */
+	struct conf_nets sources; /* of clients, after PROXY protocol */
+	struct conf_nets destinations; /* that clients connected to */
+	const char **alpn; /* any of these is offered */
+	size_t n_alpn;
 	const struct conf_origin *origin;
 	enum conf_relay relay;
+	uint64_t bandwidth_bytes_per_s; /* per connection and direction; 0: no bound */
+	uint64_t route_bandwidth_bytes_per_s; /* shared by the route's connections */
 };
 
 struct conf_listener {
@@ -121,6 +207,11 @@ struct conf_listener {
 	uint32_t keepalive_ms; /* between requests */
 	uint32_t idle_timeout_ms; /* no byte either way: splice lane, and bodies */
 	uint32_t half_closed_timeout_ms;
+	struct conf_nets proxy_from; /* PROXY protocol is expected from these, and from no others */
+	struct conf_nets allow; /* none given: everybody */
+	struct conf_nets deny;
+	struct conf_source_limits limits;
+	struct conf_socket socket;
 };
 
 struct conf_steer {
@@ -131,6 +222,16 @@ struct conf_steer {
 	uint16_t nat_port_max;
 	uint32_t udp_idle_s;
 	uint32_t tcp_idle_s;
+};
+
+/* When a direction moves to another engine. */
+struct conf_relay_tuning {
+	uint64_t bulk_bytes; /* received by copying in full reads: take the pipe */
+	uint32_t chat_messages; /* small messages in a row: take sockmap */
+	uint32_t chat_max_bytes; /* a message that is no larger is small */
+	uint32_t sockmap_window_bytes; /* redirected and not yet written: past it the daemon takes
+					  over */
+	bool sockmap; /* false: never */
 };
 
 struct conf {
@@ -146,6 +247,8 @@ struct conf {
 	enum log_format log_format;
 	enum log_level log_level;
 	bool access_log;
+	uint32_t log_interval_s; /* a line for long connections; 0: only at the end */
+	struct conf_relay_tuning relay;
 	struct conf_steer steer;
 	struct conf_origin **origins; /* also those written in place */
 	size_t n_origins;
