@@ -4,7 +4,6 @@
  * range, what is not built yet; fills in fallbacks. What only several values together tell is for
  * conf_build.c and conf_lint.c.
  */
-#include <errno.h>
 #include <stdio.h>
 
 #include "base/bug.h"
@@ -278,147 +277,6 @@ static bool conf_check_named(struct conf_context *context, const struct conf_sha
 	return true;
 }
 
-/* ---- Scalars ---- */
-
-static const struct conf_word *conf_words_find(const struct conf_word *words, struct str name)
-{
-	for (; words && words->name; words++)
-		if (str_is_equal(str_from(words->name), name))
-			return words;
-	return NULL;
-}
-
-static void conf_words_print(const struct conf_word *words, FILE *out)
-{
-	const struct conf_word *last = NULL;
-
-	for (const struct conf_word *word = words; word->name; word++)
-		if (!word->not_yet)
-			last = word;
-	for (const struct conf_word *word = words; word->name; word++)
-		if (!word->not_yet)
-			fprintf(out, "%s%s",
-				word == words  ? ""
-				: word == last ? " or "
-					       : ", ",
-				word->name);
-}
-
-static void conf_complain_word(struct conf_context *context, const struct conf_shape *shape,
-			       const struct conf_node *node, const struct conf_label *label)
-{
-	struct conf_nearest nearest = conf_nearest_start(node->text);
-	char known[256] = "";
-	FILE *out;
-
-	for (const struct conf_word *word = shape->words; word->name; word++)
-		conf_nearest_offer(&nearest, word->name);
-	if (nearest.name) {
-		const struct conf_word *word =
-		    conf_words_find(shape->words, str_from(nearest.name));
-
-		conf_diag_add(context->diag, node->mark,
-			      "%s does not take %s; did you mean \"%s\"%s?", label->text,
-			      CONF_QUOTE(node->text), nearest.name,
-			      word->not_yet ? " (not built yet)" : "");
-		return;
-	}
-	out = fmemopen(known, sizeof(known), "w");
-	if (out) {
-		conf_words_print(shape->words, out);
-		fclose(out);
-	}
-	conf_diag_add(context->diag, node->mark, "%s does not take %s; it takes %s", label->text,
-		      CONF_QUOTE(node->text), known);
-}
-
-/* YAML readers differ on whether a plain `on` is a word or a truth value, so both spellings are
- * one. */
-static struct str conf_word_of_truth(const struct conf_node *node)
-{
-	if (node->is_plain && str_is_equal(node->text, STR("true")))
-		return STR("on");
-	if (node->is_plain && str_is_equal(node->text, STR("false")))
-		return STR("off");
-	return node->text;
-}
-
-static bool conf_check_word(struct conf_context *context, const struct conf_shape *shape,
-			    struct conf_node *node, const struct conf_label *label)
-{
-	const struct conf_word *word = conf_words_find(shape->words, conf_word_of_truth(node));
-
-	if (!word) {
-		conf_complain_word(context, shape, node, label);
-		return false;
-	}
-	if (word->not_yet) {
-		conf_diag_add(context->diag, node->mark, "%s: \"%s\" is not built yet", label->text,
-			      word->name);
-		return false;
-	}
-	node->number = word->value;
-	return true;
-}
-
-static bool conf_check_number(struct conf_context *context, const struct conf_shape *shape,
-			      struct conf_node *node, const struct conf_label *label)
-{
-	const struct conf_word *word = conf_words_find(shape->words, node->text);
-	int err;
-
-	if (word) {
-		node->number = word->value;
-		return true;
-	}
-	err = node->is_plain ? conf_number_parse(node->text, &node->number) : -EINVAL;
-	if (err == -EINVAL)
-		conf_diag_add(context->diag, node->mark, "%s must be %s, not %s%s", label->text,
-			      shape->noun, CONF_QUOTE(node->text),
-			      node->is_plain ? "" : " in quotes");
-	else if (err || node->number < shape->min || node->number > shape->max)
-		conf_diag_add(context->diag, node->mark,
-			      "%s must be from %lld to %lld, not " STR_FMT, label->text,
-			      (long long)shape->min, (long long)shape->max, STR_ARG(node->text));
-	else
-		return true;
-	return false;
-}
-
-static bool conf_check_duration(struct conf_context *context, const struct conf_shape *shape,
-				struct conf_node *node, const struct conf_label *label)
-{
-	int err = conf_duration_parse(node->text, &node->number);
-
-	if (err == -ENODATA)
-		conf_diag_add(
-		    context->diag, node->mark,
-		    "%s has no unit; write for example \"%.20ss\" (units are ms, s, m and h)",
-		    label->text, node->text.ptr);
-	else if (err == -EINVAL)
-		conf_diag_add(
-		    context->diag, node->mark,
-		    "%s must be a duration such as \"500ms\", \"5s\", \"1m\" or \"2h\", not %s",
-		    label->text, CONF_QUOTE(node->text));
-	else if (err || node->number < shape->min || node->number > shape->max)
-		conf_diag_add(context->diag, node->mark, "%s must be from %s to %s, not %s",
-			      label->text, conf_duration_format(shape->min).text,
-			      conf_duration_format(shape->max).text, CONF_QUOTE(node->text));
-	else
-		return true;
-	return false;
-}
-
-static bool conf_check_text(struct conf_context *context, const struct conf_shape *shape,
-			    struct conf_node *node)
-{
-	const char *wrong = shape->check(node->text);
-
-	if (wrong)
-		conf_diag_add(context->diag, node->mark, "%s %s", CONF_QUOTE(node->text), wrong);
-	return !wrong;
-}
-
 /* ---- Any shape ---- */
 
 static const struct conf_shape *conf_shape_for(const struct conf_shape *shape,
@@ -449,13 +307,10 @@ static bool conf_check_known(struct conf_context *context, const struct conf_sha
 	case CONF_SHAPE_LIST:
 		return conf_check_list(context, shape, node, label);
 	case CONF_SHAPE_TEXT:
-		return conf_check_text(context, shape, node);
 	case CONF_SHAPE_WORD:
-		return conf_check_word(context, shape, node, label);
 	case CONF_SHAPE_NUMBER:
-		return conf_check_number(context, shape, node, label);
 	case CONF_SHAPE_DURATION:
-		return conf_check_duration(context, shape, node, label);
+		return conf_check_scalar(context, shape, node, label->text);
 	case CONF_SHAPE_EITHER:
 		break;
 	}

@@ -116,6 +116,10 @@ struct conf_node *conf_tree_read(struct conf_context *context, struct str text) 
 bool conf_check(struct conf_context *context, const struct conf_shape *shape,
 		struct conf_node *node);
 
+/* The same for a shape of a single value; `label` is what messages call it. */
+bool conf_check_scalar(struct conf_context *context, const struct conf_shape *shape,
+		       struct conf_node *node, const char *label);
+
 /* A mapping in which each key has its fallback. NULL: no memory, reported. */
 struct conf_node *conf_check_empty(struct conf_context *context,
 				   const struct conf_shape *shape) MUST_CHECK;
