@@ -105,26 +105,24 @@ static int kernel_attach(int fd)
 	return setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls")) ? -errno : 0;
 }
 
-/* A connected pair over loopback; only ret_fds[0] is needed, the other keeps it connected. 0 or
- * -errno. */
+/*
+ * A socket connected over loopback to a listener that never accepts, but must stay open: with it
+ * the connection would go. 0 or -errno; what was opened is in ret_fds in both cases, else -1.
+ */
 static int probe_connect(int ret_fds[2])
 {
 	struct sockaddr_in here = {.sin_family = AF_INET,
 				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr *addr = (struct sockaddr *)&here;
 	socklen_t len = sizeof(here);
-	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), err = 0;
 
-	ret_fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	ret_fds[1] = -1;
-	if (listener < 0 || ret_fds[0] < 0 || bind(listener, (struct sockaddr *)&here, len) ||
-	    listen(listener, 1) || getsockname(listener, (struct sockaddr *)&here, &len))
-		err = -errno;
-	/* Over loopback the connection stands when connect() returns, or it never will. */
-	else if (connect(ret_fds[0], (struct sockaddr *)&here, len) && errno != EINPROGRESS)
-		err = -errno;
-	if (listener >= 0)
-		close(listener);
-	return err;
+	ret_fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ret_fds[1] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (ret_fds[0] < 0 || ret_fds[1] < 0 || bind(ret_fds[1], addr, len) ||
+	    listen(ret_fds[1], 1) || getsockname(ret_fds[1], addr, &len) ||
+	    connect(ret_fds[0], addr, len))
+		return -errno;
+	return 0;
 }
 
 /* Can this version and cipher be installed both ways? */
@@ -137,8 +135,9 @@ static bool probe_cipher(uint16_t version, uint16_t cipher)
 		   !kernel_install(fds[0], TLS_TX, &keys, &any) &&
 		   !kernel_install(fds[0], TLS_RX, &keys, &any);
 
-	if (fds[0] >= 0)
-		close(fds[0]);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
 	return can;
 }
 
