@@ -266,13 +266,21 @@ enum tls_progress lab_shake(struct lab_end *end, SSL *peer)
 	return ours;
 }
 
-unsigned char lab_byte(uint64_t at)
-{
-	return (unsigned char)((at * 2654435761u) >> 13 ^ at >> 20);
-}
+/* The period is a prime, so that no record, page or buffer looks like another. */
+#define PERIOD 65521
 
 void lab_fill(char *data, size_t len_bytes, uint64_t at)
 {
-	for (size_t i = 0; i < len_bytes; i++)
-		data[i] = (char)lab_byte(at + i);
+	static char table[PERIOD];
+	size_t done = 0;
+
+	if (!table[1])
+		for (size_t i = 0; i < PERIOD; i++)
+			table[i] = (char)((i * 2654435761u) >> 13 | 1);
+	while (done < len_bytes) {
+		size_t from = (at + done) % PERIOD, n = MIN(len_bytes - done, PERIOD - from);
+
+		memcpy(data + done, table + from, n);
+		done += n;
+	}
 }

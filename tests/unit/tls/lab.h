@@ -71,8 +71,7 @@ SSL *lab_make_peer(SSL_CTX *ctx, const struct lab_peer_wish *wish, int fd);
 /* Drives both until ours is done (whatever the outcome) and theirs too, or failed. */
 enum tls_progress lab_shake(struct lab_end *end, SSL *peer);
 
-/* Byte `at` of the stream that every transfer carries. */
-unsigned char lab_byte(uint64_t at);
+/* The stream that every transfer carries, from byte `at`. */
 void lab_fill(char *data, size_t len_bytes, uint64_t at);
 
 #endif

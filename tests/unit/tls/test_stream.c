@@ -343,35 +343,37 @@ static void data_survives_small_buffers(void **state)
 		}
 }
 
-/* All is delivered although the peer begins to read only after we have ended. */
+/* All that was taken is delivered although we end at once and the peer begins to read only then. */
 static void nothing_is_cut_off_by_the_end(void **state)
 {
 	(void)state;
-	for (int kernel = 0; kernel < CONF_KERNEL_TLS_MAX; kernel++) {
+	for (int i = 0; i < 60; i++) {
 		struct lab_peer_wish wish = {0};
 		struct session session;
-		struct flow to_peer = {.total = 50000000}, peer_got = {0};
-		bool ended = false;
+		struct flow to_peer = {.total = UINT64_MAX}, peer_got = {0};
+		int err = -EAGAIN, buffer = 4096 + i * 2000;
 
-		ours.kernel = (enum conf_kernel_tls)kernel;
-		ours.small_buffers = true;
+		ours.kernel = i % 8 ? CONF_KERNEL_TLS_AUTO : CONF_KERNEL_TLS_OFF;
+		ours.small_buffers = i % 2;
 		open_session(&session, &wish);
 		assert_open(&session);
-		do /* until the buffers are full */
+		setsockopt(session.end.io.watch.fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
+		do /* until no more is taken */
 			lab_take_events(&session.end, false);
-		while (our_write(&session, &to_peer, 65536));
-		/* What the last send kept must be settled first, as a caller would. */
-		to_peer.total = to_peer.done + 65536;
-		while (peer_got.done < to_peer.total) {
-			bool moved = peer_read(&session, &peer_got, 1000);
+		while (our_write(&session, &to_peer, 16384));
+		/* OpenSSL made records of the last part, so it has to come again; the kernel did
+		 * not. */
+		to_peer.total =
+		    to_peer.done + (strcmp(session.end.io.ops->name, "ktls") ? 16384 : 0);
+		while (peer_got.done < to_peer.total || err) {
+			bool moved = our_write(&session, &to_peer, 16384);
 
-			lab_take_events(&session.end, false);
-			if (to_peer.done < to_peer.total)
-				moved |= our_write(&session, &to_peer, 65536);
-			else if (!ended)
-				moved |= ended = io_shutdown_send(&session.end.io) == 0;
-			if (!moved)
-				lab_take_events(&session.end, !ended);
+			if (err && to_peer.done == to_peer.total)
+				err = io_shutdown_send(&session.end.io);
+			if (err && err != -EAGAIN)
+				fail_msg("shutdown: %s", strerror(-err));
+			moved |= peer_read(&session, &peer_got, 1000);
+			lab_take_events(&session.end, !moved && err);
 		}
 		end_ours(&session);
 		close_session(&session);
