@@ -167,14 +167,25 @@ void lab_connect(int ret_fds[2], bool small)
 	}
 }
 
+static void watch_edges(struct lab_end *end, int fd, void *what)
+{
+	struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+				    .data.ptr = what};
+
+	assert_int_equal(epoll_ctl(end->epoll_fd, EPOLL_CTL_ADD, fd, &event), 0);
+}
+
 void lab_open_end(struct lab_end *end, int fd)
 {
-	struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET};
-
 	io_init_plain(&end->io, fd);
 	end->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	assert_true(end->epoll_fd >= 0);
-	assert_int_equal(epoll_ctl(end->epoll_fd, EPOLL_CTL_ADD, fd, &event), 0);
+	watch_edges(end, fd, &end->io);
+}
+
+void lab_watch_peer(struct lab_end *end, int fd)
+{
+	watch_edges(end, fd, NULL);
 }
 
 void lab_close_end(struct lab_end *end)
@@ -185,12 +196,13 @@ void lab_close_end(struct lab_end *end)
 
 void lab_take_events(struct lab_end *end, bool idle)
 {
-	struct epoll_event event;
-	int n = epoll_wait(end->epoll_fd, &event, 1, idle ? STALL_MS : 0);
+	struct epoll_event events[4];
+	int n = epoll_wait(end->epoll_fd, events, ARRAY_LEN(events), idle ? STALL_MS : 0);
 
-	if (n == 1)
-		io_note_events(&end->io, event.events);
-	else if (idle)
+	for (int i = 0; i < n; i++)
+		if (events[i].data.ptr)
+			io_note_events(events[i].data.ptr, events[i].events);
+	if (n <= 0 && idle)
 		fail_msg("stalled: nothing happened, and nobody was told to go on");
 }
 

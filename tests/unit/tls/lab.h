@@ -49,6 +49,9 @@ struct lab_end {
 
 /* Takes the descriptor. */
 void lab_open_end(struct lab_end *end, int fd);
+
+/* What happens to this descriptor ends a wait, too. */
+void lab_watch_peer(struct lab_end *end, int fd);
 void lab_close_end(struct lab_end *end);
 
 /* Notes what epoll says; waits where `idle` is set. Fails the test when nothing happened for half a

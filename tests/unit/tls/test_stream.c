@@ -86,6 +86,7 @@ static void open_session(struct session *session, const struct lab_peer_wish *pe
 	if (peer->is_server && !wish.identity)
 		wish.identity = &site;
 	session->peer_fd = fds[1];
+	lab_watch_peer(&session->end, fds[1]);
 	session->peer_ctx = lab_make_peer_ctx(&wish);
 	session->peer = lab_make_peer(session->peer_ctx, &wish, fds[1]);
 	session->progress = lab_shake(&session->end, session->peer);
@@ -260,6 +261,8 @@ static ssize_t recv_end(struct session *session)
 
 	for (;;) {
 		lab_take_events(&session->end, !session->end.io.readable);
+		if (!session->end.io.readable)
+			continue;
 		n = io_recv(&session->end.io, data, sizeof(data));
 		if (n != -EAGAIN)
 			return n;
@@ -703,6 +706,7 @@ static void sessions_are_resumed(void **state)
 			lab_open_end(&session.end, fds[0]);
 			assert_int_equal(tls_start_server(&session.end.io, ctx, NULL), 0);
 			session.peer_fd = fds[1];
+			lab_watch_peer(&session.end, fds[1]);
 			session.peer = lab_make_peer(peer_ctx, &wish, fds[1]);
 			if (ticket)
 				SSL_set_session(session.peer, ticket);
