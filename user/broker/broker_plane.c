@@ -69,7 +69,7 @@ int broker_plane_prepare(struct plane **plane, const struct conf *conf, struct b
 	}
 	if (!*plane)
 		err = plane_open(conf, plane, &error);
-	/* Devices that are no longer wanted at all are let go only when the worker has agreed. */
+	/* Devices that are no longer wanted are let go only when the worker has agreed. */
 	if (!err && steer_is_wanted(conf))
 		err = plane_attach(*plane, conf, &error);
 	if (err) {
@@ -88,7 +88,7 @@ void broker_plane_settle(struct plane *plane, const struct conf *conf)
 {
 	struct plane_error error = {.text = ""};
 
-	if (plane && plane_attach(plane, conf, &error))
+	if (plane && plane_settle(plane, conf, &error))
 		log_error("cannot attach the steer programs as configured",
 			  LOG_TEXT("reason", error.text));
 }

@@ -61,6 +61,7 @@ static int plane_note(struct plane *plane, const char *format, ...)
 
 /* ---- adoption ---- */
 
+/* The kernel adds BPF_F_RDONLY_PROG to maps of devices of its own accord. */
 static bool map_fits(const struct bpf_map *map, int fd)
 {
 	struct bpf_map_info info = {.type = 0};
@@ -70,7 +71,7 @@ static bool map_fits(const struct bpf_map *map, int fd)
 	       info.type == bpf_map__type(map) && info.key_size == bpf_map__key_size(map) &&
 	       info.value_size == bpf_map__value_size(map) &&
 	       info.max_entries == bpf_map__max_entries(map) &&
-	       info.map_flags == bpf_map__map_flags(map);
+	       (info.map_flags & ~(uint32_t)BPF_F_RDONLY_PROG) == bpf_map__map_flags(map);
 }
 
 /* The pinned map of this name. -ENOENT: there is none; -EMEDIUMTYPE: it is not like ours; -errno.

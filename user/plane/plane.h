@@ -32,11 +32,19 @@ int plane_open(const struct conf *conf, struct plane **ret_plane,
 void plane_free(struct plane *plane);
 
 /*
- * Makes the attachments what `conf` wants: new devices are attached, devices no longer wanted are
- * detached, the others are untouched. All or nothing as far as the kernel lets us: on failure what
- * was new is undone.
+ * Attaches to all devices that `conf` wants, and gives the present programs to those attached
+ * already. All or nothing as far as the kernel lets us: on failure what was new is undone. Detaches
+ * nothing, so the configuration before still works; plane_settle() follows when it is known which
+ * one is to be.
  */
 int plane_attach(struct plane *plane, const struct conf *conf,
+		 struct plane_error *ret_error) MUST_CHECK;
+
+/*
+ * As plane_attach(), and detaches what neither `conf` nor an open flow needs. Where `conf` steers
+ * nothing, that is everything.
+ */
+int plane_settle(struct plane *plane, const struct conf *conf,
 		 struct plane_error *ret_error) MUST_CHECK;
 
 /* Of the map "services", "servers", "flows" or "counters"; stays the plane's; -ENOENT. */

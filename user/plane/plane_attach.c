@@ -117,58 +117,65 @@ static int attach_all_xdp(struct attempt *attempt, struct plane_error *error)
 	return 0;
 }
 
-static bool attempt_has(const struct attempt *attempt, unsigned int ifindex)
-{
-	for (size_t i = 0; i < attempt->n_devices; i++)
-		if (attempt->devices[i].ifindex == ifindex && attempt->devices[i].wants_xdp)
-			return true;
-	return false;
-}
-
-/* Before a device is there, packets for it go to tc; so it is added once it can take them. */
-static int write_xdp_devices(const struct attempt *attempt)
+/* A device is added once it takes frames; before, packets for it go to tc. */
+static int add_xdp_devices(const struct attempt *attempt)
 {
 	int fd = bpf_map__fd(attempt->plane->skel->maps.xdp_devices);
-	uint32_t stale[PLANE_DEVICES_MAX * 4];
-	uint32_t key, *previous = NULL;
-	size_t n_stale = 0;
 
-	for (size_t i = 0; i < attempt->n_devices; i++)
+	for (size_t i = 0; i < attempt->n_devices; i++) {
+		uint32_t ifindex = attempt->devices[i].ifindex;
+
 		if (attempt->devices[i].wants_xdp &&
-		    bpf_map_update_elem(fd, &attempt->devices[i].ifindex,
-					&attempt->devices[i].ifindex, BPF_ANY))
+		    bpf_map_update_elem(fd, &ifindex, &ifindex, BPF_ANY))
 			return -errno;
-	while (n_stale < ARRAY_LEN(stale) && bpf_map_get_next_key(fd, previous, &key) == 0) {
-		if (!attempt_has(attempt, key))
-			stale[n_stale++] = key;
-		previous = &key;
 	}
-	for (size_t i = 0; i < n_stale; i++)
-		bpf_map_delete_elem(fd, &stale[i]);
 	return 0;
 }
 
 /* ---- devices no longer wanted ---- */
 
-static bool wants(const struct attempt *attempt, const char *name, bool as_xdp)
+static bool wants(const struct plane *plane, const char *name, bool as_xdp)
 {
-	for (size_t i = 0; i < attempt->n_devices; i++)
-		if (strcmp(attempt->devices[i].name, name) == 0)
-			return !as_xdp || attempt->devices[i].wants_xdp;
+	for (size_t i = 0; i < plane->n_devices; i++)
+		if (strcmp(plane->devices[i].name, name) == 0)
+			return !as_xdp || plane->devices[i].wants_xdp;
 	return false;
 }
 
 static int detach_unwanted(void *argument, const char *pin_name)
 {
-	const struct attempt *attempt = argument;
+	const struct plane *plane = argument;
 	char device[IF_NAMESIZE];
 
 	if ((pin_device(pin_name, PIN_TC, device) || pin_device(pin_name, PIN_FILTER, device)) &&
-	    !wants(attempt, device, false))
-		hook_tc_detach(attempt->plane->pin_dir, device);
-	if (pin_device(pin_name, PIN_XDP, device) && !wants(attempt, device, true))
-		hook_xdp_detach(attempt->plane->pin_dir, device);
+	    !wants(plane, device, false))
+		hook_tc_detach(plane->pin_dir, device);
+	if (pin_device(pin_name, PIN_XDP, device) && !wants(plane, device, true))
+		hook_xdp_detach(plane->pin_dir, device);
 	return 0;
+}
+
+static bool sends_by_xdp(const struct plane *plane, unsigned int ifindex)
+{
+	for (size_t i = 0; i < plane->n_devices; i++)
+		if (plane->devices[i].ifindex == ifindex)
+			return plane->devices[i].wants_xdp;
+	return false;
+}
+
+static void remove_xdp_devices(const struct plane *plane)
+{
+	int fd = bpf_map__fd(plane->skel->maps.xdp_devices);
+	uint32_t stale[256], key, *previous = NULL;
+	size_t n_stale = 0;
+
+	while (n_stale < ARRAY_LEN(stale) && bpf_map_get_next_key(fd, previous, &key) == 0) {
+		if (!sends_by_xdp(plane, key))
+			stale[n_stale++] = key;
+		previous = &key;
+	}
+	for (size_t i = 0; i < n_stale; i++)
+		bpf_map_delete_elem(fd, &stale[i]);
 }
 
 /* ---- what people should know ---- */
@@ -270,7 +277,7 @@ static int attempt_run(struct attempt *attempt, const struct conf *conf, struct 
 		return err;
 	err = attempt_note(attempt->plane, conf, &notes);
 	if (!err)
-		err = write_xdp_devices(attempt);
+		err = add_xdp_devices(attempt);
 	if (err) {
 		json_decref(notes);
 		return plane_fail(error, err, "cannot prepare the devices: %s", strerror(-err));
@@ -289,19 +296,35 @@ int plane_attach(struct plane *plane, const struct conf *conf, struct plane_erro
 		return plane_fail(ret_error, -ENOMEM, "no memory");
 	attempt->plane = plane;
 	err = plane_choose_devices(conf, attempt->devices, &attempt->n_devices, ret_error);
+	/* Where nothing steers any more, nothing is kept either. */
+	if (!err && attempt->n_devices)
+		err = plane_keep_devices(plane, conf, attempt->devices, &attempt->n_devices,
+					 ret_error);
 	if (!err) {
 		err = attempt_run(attempt, conf, ret_error);
 		if (err)
 			attempt_undo(attempt);
 	}
-	if (!err)
-		err = pin_each(plane->pin_dir, detach_unwanted, attempt);
 	if (!err) {
 		memcpy(plane->devices, attempt->devices, sizeof(plane->devices));
 		plane->n_devices = attempt->n_devices;
 	}
 	free(attempt);
 	return err;
+}
+
+int plane_settle(struct plane *plane, const struct conf *conf, struct plane_error *ret_error)
+{
+	int err = plane_attach(plane, conf, ret_error);
+
+	if (err)
+		return err;
+	remove_xdp_devices(plane);
+	err = pin_each(plane->pin_dir, detach_unwanted, plane);
+	if (err)
+		return plane_fail(ret_error, err, "cannot read %s: %s", plane->pin_dir,
+				  strerror(-err));
+	return 0;
 }
 
 static int remove_pin(void *argument, const char *pin_name)

@@ -135,7 +135,7 @@ int hook_filter_attach(const char *pin_dir, const struct plane_device *device, i
 void hook_tc_detach(const char *pin_dir, const char *device);
 void hook_xdp_detach(const char *pin_dir, const char *device);
 
-/* ---- plane_attach.c ---- */
+/* ---- the plane itself ---- */
 
 struct plane {
 	char *pin_dir;
@@ -145,5 +145,13 @@ struct plane {
 	json_t *notes; /* sentences about what was found at opening */
 	json_t *attach_notes; /* and at the last attachment */
 };
+
+/* ---- plane_keep.c ---- */
+
+/* Adds devices that are attached now and that open flows need. 0, or -errno and the error's text.
+ */
+int plane_keep_devices(const struct plane *plane, const struct conf *conf,
+		       struct plane_device *devices, size_t *n_devices,
+		       struct plane_error *error) MUST_CHECK;
 
 #endif
