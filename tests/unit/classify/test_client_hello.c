@@ -373,6 +373,59 @@ static void test_body(void **state)
 			 CLASSIFY_MALFORMED);
 }
 
+/* All lengths right but that of the list of extensions, which ends with a whole one. */
+static void test_bytes_behind_extensions(void **state)
+{
+	struct made *made = *state;
+
+	made->extensions.len_bytes = 0;
+	put_extension(&made->extensions, 0x0a0a, "", 0);
+	put_extension(&made->extensions, 0x1a1a, "", 0);
+	assert_int_equal(classify_made(made), CLASSIFY_CLIENT_HELLO);
+	assert_int_equal(made->wire.bytes[5 + 46], 8);
+	made->wire.bytes[5 + 46] = 4;
+	assert_int_equal(classify(made->wire.bytes, made->wire.len_bytes, &made->hello),
+			 CLASSIFY_MALFORMED);
+}
+
+#define BYTES_32 "0123456789abcdef0123456789abcdef"
+
+/* What follows the random number, every length inside it right. */
+static void test_lists(void **state)
+{
+	static const struct {
+		const char *name, *data;
+		size_t len_bytes;
+		enum classify_verdict verdict;
+	} rows[] = {
+	    {"plain", DATA("\0\0\2\x13\1\1\0"), CLASSIFY_CLIENT_HELLO},
+	    {"session ID of 32 bytes", DATA("\x20" BYTES_32 "\0\2\x13\1\1\0"),
+	     CLASSIFY_CLIENT_HELLO},
+	    {"session ID of 33 bytes", DATA("\x21" BYTES_32 "!\0\2\x13\1\1\0"), CLASSIFY_MALFORMED},
+	    {"no ciphers", DATA("\0\0\0\1\0"), CLASSIFY_MALFORMED},
+	    {"a cipher and a half", DATA("\0\0\3\x13\1\x13\1\0"), CLASSIFY_MALFORMED},
+	    {"no compressions", DATA("\0\0\2\x13\1\0"), CLASSIFY_MALFORMED},
+	    {"two compressions", DATA("\0\0\2\x13\1\2\1\0"), CLASSIFY_CLIENT_HELLO},
+	    {"compressions without none", DATA("\0\0\2\x13\1\1\1"), CLASSIFY_MALFORMED},
+	    {"a byte behind", DATA("\0\0\2\x13\1\1\0\0"), CLASSIFY_MALFORMED},
+	};
+	struct made *made = *state;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct maker *message = &made->message;
+		enum classify_verdict verdict;
+
+		make_message(message, NULL);
+		message->len_bytes = 4 + 2 + 32;
+		put(message, rows[i].data, rows[i].len_bytes);
+		message->bytes[3] = (uint8_t)(message->len_bytes - 4);
+		make_records(&made->wire, message, 16384);
+		verdict = classify(made->wire.bytes, made->wire.len_bytes, &made->hello);
+		if (verdict != rows[i].verdict)
+			fail_msg("%s: verdict %d", rows[i].name, verdict);
+	}
+}
+
 /* ---- Records ---- */
 
 static void test_records_of_any_size(void **state)
@@ -464,6 +517,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_extension_twice, make_new, make_free),
 	    cmocka_unit_test_setup_teardown(test_no_extensions, make_new, make_free),
 	    cmocka_unit_test_setup_teardown(test_body, make_new, make_free),
+	    cmocka_unit_test_setup_teardown(test_bytes_behind_extensions, make_new, make_free),
+	    cmocka_unit_test_setup_teardown(test_lists, make_new, make_free),
 	    cmocka_unit_test_setup_teardown(test_records_of_any_size, make_new, make_free),
 	    cmocka_unit_test(test_bytes),
 	    cmocka_unit_test_setup_teardown(test_size, make_new, make_free),

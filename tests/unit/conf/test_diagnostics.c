@@ -234,6 +234,8 @@ static const struct row value_rows[] = {
      "f:1:20: error: \"61000\" is not a range of ports; write for example \"61000-65535\"\n"},
     {"ports reserved", TEXT("steer: {nat_ports: 80-90}\n" WEB),
      "f:1:20: error: \"80-90\" is not within 1024-65535\n"},
+    {"ports too high", TEXT("steer: {nat_ports: 61000-65536}\n" WEB),
+     "f:1:20: error: \"61000-65536\" is not within 1024-65535\n"},
     {"ports reversed", TEXT("steer: {nat_ports: 62000-61000}\n" WEB),
      "f:1:20: error: \"62000-61000\" ends before it begins\n"},
     {"listener name", TEXT(WEB "    name: \"a b\"\n"),
@@ -675,6 +677,16 @@ static const struct row quiet_rows[] = {
      TEXT(BIND "    routes:\n"
 	       "      - {to: \"http://127.0.0.1:1\"}\n"
 	       "      - {pass: \"tcp://127.0.0.1:2\"}\n"),
+     ""},
+    {"pass of TLS with a name after plain HTTP",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1\"}\n"
+	       "      - {pass: \"tcp://127.0.0.1:2\", sni: a}\n"),
+     ""},
+    {"a path below one of another host",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1\", host: a, path: /x}\n"
+	       "      - {to: \"http://127.0.0.1:2\", host: b, path: /x/y}\n"),
      ""},
     {"TCP and UDP on one address",
      TEXT("listeners:\n"
