@@ -4,6 +4,7 @@ import hashlib
 import os
 import pathlib
 import re
+import signal
 import socket
 import ssl
 import struct
@@ -718,3 +719,35 @@ def test_tls_client_speaks_http(lab, start, raw, authority):
         assert receive_response(client) == ("200", b"ok")
         assert client.recv(1) == b""  # an error where the end has no close_notify
     assert origin.requests[0].all("x-forwarded-proto") == ["https"]
+
+
+@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
+def test_drain_serves_who_waits_in_the_queue(lab, start, raw, authority, is_tls):
+    """The worker stands still while clients connect and ask, and hears of them and of the end at once."""
+    raw(lambda request, _: length(b"served"))
+    configuration = config(lab, process={"drain_timeout": "20s"})
+    site = authority.issue(NAME)
+    if is_tls:
+        configuration["listeners"][0]["tls"] = {"certificates": [str(site.bundle)]}
+    context = ssl.create_default_context(cafile=str(authority.file))
+    daemon = start(configuration)
+    worker = daemon.pids()[1]
+    answers = []
+
+    def ask(sock):
+        with context.wrap_socket(sock, server_hostname=NAME) if is_tls else sock as client:
+            client.sendall(f"GET / HTTP/1.1\r\nHost: {NAME}\r\n\r\n".encode())
+            answers.append(receive_response(client))
+
+    os.kill(worker, signal.SIGSTOP)
+    clients = [lab.client.connect(lab.node.address, PORT) for _ in range(20)]
+    threads = [threading.Thread(target=ask, args=(sock,), daemon=True) for sock in clients]
+    for thread in threads:
+        thread.start()
+    daemon.process.send(signal.SIGTERM)
+    daemon.process.wait_line("draining")
+    os.kill(worker, signal.SIGCONT)
+    for thread in threads:
+        thread.join(20)
+    assert answers == [("200", b"served")] * len(clients)
+    assert daemon.process.wait_end() == 0

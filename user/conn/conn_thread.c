@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 struct conn_thread *conn_thread_new(struct loop *loop, size_t max_connections,
 				    unsigned int n_threads)
@@ -135,6 +136,15 @@ void conn_thread_take(struct conn_thread *thread, struct conn_lease *lease)
 		conn_lease_unref(old);
 }
 
+/* Waits for a ClientHello of which nothing has come, not even to where no event was fetched yet. */
+static bool conn_is_silent(const struct conn *conn)
+{
+	char byte;
+
+	return conn->state == CONN_HELLO && conn->peeked_bytes == 0 &&
+	       recv(conn->io.watch.fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) <= 0;
+}
+
 void conn_thread_drain(struct conn_thread *thread, void (*on_drained)(void *argument),
 		       void *argument)
 {
@@ -144,7 +154,7 @@ void conn_thread_drain(struct conn_thread *thread, void (*on_drained)(void *argu
 
 		if (conn->exchange)
 			exchange_drain(conn->exchange);
-		else if (conn->state == CONN_HELLO && conn->peeked_bytes == 0)
+		else if (conn_is_silent(conn))
 			conn_close(conn, CLOSE_SHUTDOWN);
 	}
 	thread->on_drained = on_drained;

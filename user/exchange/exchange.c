@@ -187,6 +187,7 @@ struct exchange *exchange_new(const struct exchange_client *client)
 	if (!exchange)
 		return NULL;
 	exchange->client = *client;
+	exchange->is_draining = client->is_last;
 	/* RFC 7239 section 6.3 has a word for a client without an address. */
 	if (client->peer.len == 0 || client->peer.sa.sa_family == AF_UNIX)
 		strcpy(exchange->client_text, "unknown");
@@ -202,8 +203,13 @@ struct exchange *exchange_new(const struct exchange_client *client)
 void exchange_drain(struct exchange *exchange)
 {
 	exchange->is_draining = true;
+	if (exchange->state != EXCHANGE_HEAD || exchange->is_running)
+		return;
+	/* A request may be here already, and the loop has yet to tell. */
+	exchange->client.io->readable = true;
+	exchange_run(exchange);
 	if (exchange->state == EXCHANGE_HEAD && !exchange->is_request &&
-	    !exchange->inbox.len_bytes && !exchange->is_running)
+	    !exchange->inbox.len_bytes)
 		exchange_leave(exchange, exchange_end(exchange, CLOSE_SHUTDOWN));
 }
 

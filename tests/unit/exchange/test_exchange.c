@@ -633,6 +633,24 @@ static void test_drain(void **state)
 	rig_free(rig);
 }
 
+/* The event of a request that came already is still to be fetched when the word to drain comes. */
+static void test_drain_answers_what_came_before(void **state)
+{
+	struct rig *rig = rig_new();
+
+	(void)state;
+	rig_write(&rig->client, RIG_GET);
+	exchange_drain(rig->exchange);
+	assert_int_equal(rig->n_ends, 0);
+	rig_settle(rig);
+	rig_write(&rig->origins[0], RIG_OK);
+	rig_expect(rig, &rig->client,
+		   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+	rig_await_end(rig);
+	assert_int_equal(rig->end_reason, CLOSE_DONE);
+	rig_free(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -659,6 +677,7 @@ int main(void)
 	    cmocka_unit_test(test_waits_for_a_connection),
 	    cmocka_unit_test(test_path_is_matched_by_meaning),
 	    cmocka_unit_test(test_drain),
+	    cmocka_unit_test(test_drain_answers_what_came_before),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
