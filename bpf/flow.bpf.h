@@ -120,33 +120,34 @@ static __always_inline _Bool is_older(__u64 since_ns, __u64 now_ns, __u64 age_s)
  * is kept. Not static, so that the verifier (seen on 6.18, with clang 14) walks through it once and
  * not once for each of NAT_PORT_TRIES: 0.25 million instructions and a second of loading less.
  */
-__noinline int flow_evict_expired(const struct flow_key *key, const struct service_value *service,
-				  __u64 now_ns)
+__noinline int flow_evict_expired(const struct flow_key *caller_key,
+				  const struct service_value *service, __u64 now_ns)
 {
 	struct flow_value *flow, *pair;
-	struct flow_key pair_key;
+	struct flow_key key, pair_key;
 	__u8 seen_pair = 0;
 	__u64 keep_s;
 
-	if (!key || !service)
+	if (!caller_key || !service)
 		return 0;
-	flow = bpf_map_lookup_elem(&flows, key);
+	key = *caller_key; /* 6.1: "R2 type=mem expected=fp": an argument's memory cannot be a key */
+	flow = bpf_map_lookup_elem(&flows, &key);
 	if (!flow)
 		return 1;
-	flow_pair_key(flow, key->protocol, &pair_key);
+	flow_pair_key(flow, key.protocol, &pair_key);
 	pair = bpf_map_lookup_elem(&flows, &pair_key);
-	if (pair && !flow_is_pair_of(pair, key))
+	if (pair && !flow_is_pair_of(pair, &key))
 		pair = NULL;
 	if (pair)
 		seen_pair = pair->tcp_seen;
-	keep_s = flow_keep_s(key->protocol, seen_pair, flow->tcp_seen, service->udp_idle_s,
+	keep_s = flow_keep_s(key.protocol, seen_pair, flow->tcp_seen, service->udp_idle_s,
 			     service->tcp_idle_s);
 	if (!is_older(flow->last_seen_ns, now_ns, keep_s) ||
 	    (pair && !is_older(pair->last_seen_ns, now_ns, keep_s)))
 		return 0;
 	if (pair)
 		bpf_map_delete_elem(&flows, &pair_key);
-	bpf_map_delete_elem(&flows, key);
+	bpf_map_delete_elem(&flows, &key);
 	return 1;
 }
 
