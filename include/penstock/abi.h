@@ -84,32 +84,36 @@ struct steer_layout {
 	__u32 abi_version;
 };
 
+enum stream_lane { STREAM_LANE_SPLICE = 1, STREAM_LANE_TERMINATE };
+
 enum stream_engine {
-	STREAM_ENGINE_NONE,
+	STREAM_ENGINE_NONE, /* HTTP: each body has its own */
 	STREAM_ENGINE_COPY,
 	STREAM_ENGINE_PIPE,
 	STREAM_ENGINE_SOCKMAP
 };
 
-/* A spliced stream, in the map `streams` (an array that the daemon maps into memory); id 0: the
+/* An open connection, in the map `streams` (an array that the daemon maps into memory); id 0: the
  * slot is free. */
 struct stream_value {
 	__u64 id; /* unique while the daemon runs; in the access log too */
 	__u8 client_addr[16]; /* IPv4 as ::ffff:a.b.c.d; zero for a UNIX socket */
-	__u8 origin_addr[16];
+	__u8 origin_addr[16]; /* zero while there is none */
 	__u16 client_port;
 	__u16 origin_port;
+	__u8 lane; /* enum stream_lane */
 	__u8 engine_up; /* enum stream_engine, client to origin */
 	__u8 engine_down; /* origin to client */
-	__u16 pad; /* zero */
+	__u8 pad; /* zero */
 	__u32 listener; /* index in the configuration */
 	__u32 route; /* index in the listener */
-	__u64 bytes_up; /* delivered */
+	__u64 bytes_up; /* delivered to the origin, or received from the client where it is HTTP */
 	__u64 bytes_down;
 	__u64 created_ns; /* CLOCK_MONOTONIC */
 	__u64 active_ns;
-	char why_up[24]; /* what keeps the direction from a faster engine; terminated */
-	char why_down[24];
+	__u32 client_rtt_us; /* smoothed, refreshed every few seconds while bytes move */
+	__u32 origin_rtt_us;
+	char why[40]; /* what keeps the busier direction from a faster engine; terminated, cut */
 };
 
 #ifndef __cplusplus

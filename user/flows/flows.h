@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The live table of spliced streams: one slot each in a pinned, memory-mapped BPF array, so that
- * bpftool and `penstock flows` read while the stream runs, and counting costs a store. Each thread
- * owns a range of slots.
+ * The live table of open connections: one slot each in a BPF array that is pinned and mapped into
+ * memory, so that bpftool and `penstock flows` read while a stream runs, and counting costs a
+ * store. Each thread owns a range of slots; taking and giving are for that thread only.
  */
 #ifndef PENSTOCK_FLOWS_FLOWS_H
 #define PENSTOCK_FLOWS_FLOWS_H
 
-#include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/compiler.h"
@@ -15,23 +15,29 @@
 
 struct flows;
 
-/* Maps the array `map_fd` of struct stream_value (-1: a private table, which nobody else sees).
- * NULL and errno. */
+/*
+ * Maps the array `map_fd` of PENSTOCK_MAX_STREAMS struct stream_value and empties it; -1: a private
+ * table that bpftool cannot see. The descriptor stays the caller's. NULL and errno.
+ */
 struct flows *flows_new(int map_fd, unsigned int n_threads) MUST_CHECK;
+
+/* Takes NULL. */
 void flows_free(struct flows *flows);
 
-/* A zeroed slot of the thread's range, in use from now on; NULL: all are taken (the stream goes on
- * without). */
+/* A zeroed slot with an id, the thread's until it is given back; NULL: all are taken (the stream
+ * goes on without). */
 struct stream_value *flows_take(struct flows *flows, unsigned int thread);
 
-/* Its index in the map. */
-uint32_t flows_index(const struct flows *flows, const struct stream_value *slot);
-
-/* Zeroed and free. Takes NULL. */
+/* Takes NULL. */
 void flows_give(struct flows *flows, unsigned int thread, struct stream_value *slot);
 
-/* [{"client", "origin", "listener", "lane", "engine_up", …, "bytes_up", "bytes_down", "age_s",
- * "idle_s", "why"}]. */
-json_t *flows_list(const struct flows *flows) MUST_CHECK;
+/* Its place in the array. */
+uint32_t flows_index(const struct flows *flows, const struct stream_value *slot);
+
+/*
+ * A copy of what stands in place `index`, if a stream is there. Other threads write meanwhile, so
+ * numbers may be of slightly different moments. False: free, or past the end.
+ */
+bool flows_read(const struct flows *flows, uint32_t index, struct stream_value *ret_value);
 
 #endif
