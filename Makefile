@@ -35,7 +35,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-pr
             $(if $(WERROR),-Werror)
 OUR_CPPFLAGS = -D_GNU_SOURCE -DPENSTOCK_VERSION='"$(VERSION)"' -Iuser -Iinclude -I$(BUILD)/bpf $(PKG_CFLAGS) $(CPPFLAGS)
 OUR_CFLAGS   = -std=gnu17 -fno-omit-frame-pointer -fstack-protector-strong -pthread $(WARNINGS)
-OUR_LIBS     = $(PKG_LIBS) -pthread
+OUR_LIBS     = $(PKG_LIBS) -pthread -lm
 
 # gcc's -Wconversion does not see through the code that -fsanitize adds.
 SANITIZE   := -O1 -g -DPENSTOCK_DEBUG -fsanitize=address,undefined -fno-sanitize-recover=all -Wno-conversion
