@@ -2,8 +2,8 @@
 /*
  * What is known of one server by all threads: is it up, how loaded is it. Found by the identity of
  * its origin and its address; lives as long as anybody refers to it, so a reload loses nothing.
- * Everything is atomic, nothing blocks. Knows nothing of lanes: splice, terminate and steer read
- * the same.
+ * What connections need is atomic and blocks nobody. Knows nothing of lanes: splice, terminate and
+ * steer read the same.
  */
 #ifndef PENSTOCK_SERVER_SERVER_H
 #define PENSTOCK_SERVER_SERVER_H
@@ -13,6 +13,7 @@
 
 #include "base/addr.h"
 #include "base/compiler.h"
+#include "base/list.h"
 
 enum server_state {
 	SERVER_UP,
@@ -34,23 +35,36 @@ void server_unref(struct server *server);
 
 const struct addr *server_addr(const struct server *server);
 
-/* At `now_ms` (CLOCK_MONOTONIC): an ejection that is over counts as up. */
+/* Calls `visit` for every server of that origin, in no order. It may not get or unref servers. */
+void server_each(const char *origin_identity,
+		 void (*visit)(void *argument, const struct server *server), void *argument);
+
+/* At `now_ms` (CLOCK_MONOTONIC): an ejection that is over counts as up. Of several the strongest:
+ * drained, down, ejected. */
 enum server_state server_state(const struct server *server, uint64_t now_ms);
 
-/* A checker's verdict; UP after DOWN starts the slow start. */
+/* A checker's verdict, after rise and fall; UP after DOWN starts the slow start. */
 void server_set_checked(struct server *server, bool is_up, uint64_t now_ms);
+
+/* Only counts one check. */
+void server_count_check(struct server *server, bool is_good);
 
 void server_set_drained(struct server *server, bool is_drained);
 
 /*
  * A connection failed, or worked (which ends a row of failures). Returns true when `max_failures`
- * in a row are reached: the caller may eject, if its origin can spare the server.
+ * in a row are reached (0: never), to one caller per row: it may eject, if its origin can spare the
+ * server.
  */
 bool server_note_failure(struct server *server, uint32_t max_failures) MUST_CHECK;
 void server_note_success(struct server *server);
 void server_eject(struct server *server, uint64_t until_ms);
 
-/* Per mille of its weight that it should get now: 1000, less while it starts slowly. */
+/*
+ * Per mille of its weight that it should get now: 1000, less while it starts slowly: after DOWN and
+ * after an ejection, from SERVER_MIN_SHARE up in a straight line.
+ */
+#define SERVER_MIN_SHARE 100
 uint32_t server_share(const struct server *server, uint32_t slow_start_ms, uint64_t now_ms);
 
 /* Connections over all threads. Taking fails (false) at `max_connections` (0: no bound). */
@@ -68,8 +82,48 @@ struct server_counts {
 
 void server_read_counts(const struct server *server, struct server_counts *ret_counts);
 
-/* Counts up whenever any server's state or address changes: readers that publish (steer) look at
- * it. */
+/*
+ * Counts up whenever any server comes, goes, or changes its state: readers that publish (steer)
+ * look at it. The end of an ejection is an event of the clock and is not counted.
+ */
 uint64_t server_changes(void);
+
+/*
+ * All servers of one origin together, over all threads: places, and who waits for one. Whoever
+ * could not get a place, here or at a server, waits in its own thread's order; threads are told in
+ * turns. Locks are taken only while somebody waits.
+ */
+struct server_group;
+
+/* As server_get(). */
+struct server_group *server_group_get(const char *origin_identity) MUST_CHECK;
+void server_group_unref(struct server_group *group);
+
+bool server_group_take_place(struct server_group *group, uint32_t max_connections) MUST_CHECK;
+void server_group_give_place(struct server_group *group);
+uint32_t server_group_load(const struct server_group *group);
+
+/* One more who waits; false at `max_waiting`. After entering try for a place once more: one may
+ * have come free just before, and nobody was told. */
+bool server_group_enter(struct server_group *group, uint32_t max_waiting) MUST_CHECK;
+void server_group_leave(struct server_group *group);
+uint32_t server_group_waiting(const struct server_group *group);
+
+/* A thread in which somebody waits. */
+struct server_waiter {
+	struct list node; /* list_init() before first use */
+	bool is_told; /* under the group's lock */
+	/* From any thread, under the group's lock: only posts. False where that failed. */
+	bool (*tell)(struct server_waiter *waiter);
+};
+
+void server_group_listen(struct server_group *group, struct server_waiter *waiter);
+/* When this returns the waiter is told no more. */
+void server_group_ignore(struct server_group *group, struct server_waiter *waiter);
+/* The waiter has heard, and will look: it may be told again. */
+void server_group_heard(struct server_group *group, struct server_waiter *waiter);
+
+/* A place came free, here or at a server: tells the next thread, if any waits. */
+void server_group_tell(struct server_group *group);
 
 #endif
