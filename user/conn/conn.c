@@ -115,7 +115,8 @@ static void conn_expire(struct timer *timer)
 
 	switch (conn->state) {
 	case CONN_HELLO:
-		conn_close(conn, CLOSE_HELLO_TIMEOUT);
+		conn_close(conn,
+			   conn->lease->thread->is_draining ? CLOSE_SHUTDOWN : CLOSE_HELLO_TIMEOUT);
 		return;
 	case CONN_HANDSHAKE:
 		conn_close(conn, CLOSE_HANDSHAKE_TIMEOUT);

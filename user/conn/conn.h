@@ -44,8 +44,8 @@ void conn_thread_take(struct conn_thread *thread, struct conn_lease *lease);
 void conn_accept(struct conn_thread *thread, size_t listener_index, int fd,
 		 const struct addr *peer);
 
-/* Calls `on_drained` once when no connection is left, maybe at once. Idle ones are closed, others
- * may finish. */
+/* Calls `on_drained` once when no connection is left, maybe at once. Idle ones are closed, those
+ * that have said nothing yet have a second, others may finish. */
 void conn_thread_drain(struct conn_thread *thread, void (*on_drained)(void *argument),
 		       void *argument);
 

@@ -85,7 +85,6 @@ static int conn_start_exchange(struct conn *conn)
 	    .peer = conn->peer,
 	    .sni = conn->sni ? str_from(conn->sni) : STR(""),
 	    .is_tls = conn->is_tls,
-	    .is_last = conn->lease->thread->is_draining,
 	    .owner = conn,
 	    .on_request = conn_request_done,
 	    .on_end = conn_exchange_ended,
@@ -95,6 +94,8 @@ static int conn_start_exchange(struct conn *conn)
 	if (!conn->exchange)
 		return -1;
 	stats_inc(STAT_TERMINATE_CONNECTIONS);
+	if (conn->lease->thread->is_draining)
+		exchange_drain(conn->exchange);
 	return 0;
 }
 

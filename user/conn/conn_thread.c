@@ -5,7 +5,9 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
+
+/* Who has just connected is about to say hello; so long a drain waits for it. */
+#define CONN_FRESH_MS 1000
 
 struct conn_thread *conn_thread_new(struct loop *loop, size_t max_connections,
 				    unsigned int n_threads)
@@ -136,15 +138,6 @@ void conn_thread_take(struct conn_thread *thread, struct conn_lease *lease)
 		conn_lease_unref(old);
 }
 
-/* Waits for a ClientHello of which nothing has come, not even to where no event was fetched yet. */
-static bool conn_is_silent(const struct conn *conn)
-{
-	char byte;
-
-	return conn->state == CONN_HELLO && conn->peeked_bytes == 0 &&
-	       recv(conn->io.watch.fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) <= 0;
-}
-
 void conn_thread_drain(struct conn_thread *thread, void (*on_drained)(void *argument),
 		       void *argument)
 {
@@ -154,8 +147,8 @@ void conn_thread_drain(struct conn_thread *thread, void (*on_drained)(void *argu
 
 		if (conn->exchange)
 			exchange_drain(conn->exchange);
-		else if (conn_is_silent(conn))
-			conn_close(conn, CLOSE_SHUTDOWN);
+		else if (conn->state == CONN_HELLO && conn->peeked_bytes == 0)
+			conn_arm(conn, CONN_FRESH_MS);
 	}
 	thread->on_drained = on_drained;
 	thread->drained_argument = argument;

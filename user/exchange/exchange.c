@@ -11,6 +11,8 @@
 /* Requests in a row that one connection may have served before others have their turn. */
 #define EXCHANGE_SHARE_REQUESTS 16
 #define EXCHANGE_LINGER_MS 5000
+/* Who has just connected is about to ask; so long a drain waits for it. */
+#define EXCHANGE_FRESH_MS 1000
 
 #define TO(state) (1u << (EXCHANGE_##state))
 
@@ -150,6 +152,8 @@ static enum exchange_state exchange_expire(struct exchange *exchange)
 	case EXCHANGE_HEAD:
 		if (exchange->is_request)
 			return exchange_reply(exchange, 408, CLOSE_REQUEST_TIMEOUT, NULL);
+		if (exchange->is_draining)
+			return exchange_end(exchange, CLOSE_SHUTDOWN);
 		return exchange_end(exchange, exchange->n_requests ? CLOSE_KEEPALIVE_TIMEOUT
 								   : CLOSE_REQUEST_TIMEOUT);
 	case EXCHANGE_RELAY:
@@ -187,7 +191,6 @@ struct exchange *exchange_new(const struct exchange_client *client)
 	if (!exchange)
 		return NULL;
 	exchange->client = *client;
-	exchange->is_draining = client->is_last;
 	/* RFC 7239 section 6.3 has a word for a client without an address. */
 	if (client->peer.len == 0 || client->peer.sa.sa_family == AF_UNIX)
 		strcpy(exchange->client_text, "unknown");
@@ -208,9 +211,12 @@ void exchange_drain(struct exchange *exchange)
 	/* A request may be here already, and the loop has yet to tell. */
 	exchange->client.io->readable = true;
 	exchange_run(exchange);
-	if (exchange->state == EXCHANGE_HEAD && !exchange->is_request &&
-	    !exchange->inbox.len_bytes)
+	if (exchange->state != EXCHANGE_HEAD || exchange->is_request || exchange->inbox.len_bytes)
+		return;
+	if (exchange->n_requests)
 		exchange_leave(exchange, exchange_end(exchange, CLOSE_SHUTDOWN));
+	else
+		exchange_set_deadline(exchange, EXCHANGE_FRESH_MS);
 }
 
 void exchange_free(struct exchange *exchange)

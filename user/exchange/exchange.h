@@ -49,7 +49,6 @@ struct exchange_client {
 	struct addr peer;
 	struct str sni; /* "" where none; lives as long as the exchange */
 	bool is_tls;
-	bool is_last; /* its first request is its last: the thread drains */
 	void *owner;
 	void (*on_request)(void *owner, const struct exchange_record *record);
 	/* Last call: the connection is to be closed. The owner frees the exchange, now or later. */
@@ -62,8 +61,8 @@ struct exchange *exchange_new(const struct exchange_client *client) MUST_CHECK;
 /* After each event on the client's io (its flags are updated). May call on_end. */
 void exchange_run(struct exchange *exchange);
 
-/* Ends after the request under way, or one that waits in the socket (with Connection: close), at
- * once where none is. May call on_end. */
+/* Ends after the request under way, or one that waits in the socket (with Connection: close). Where
+ * none is it ends at once; before the first request, after a second. May call on_end. */
 void exchange_drain(struct exchange *exchange);
 
 /* Cancels what is under way. Takes NULL. */

@@ -627,9 +627,37 @@ static void test_drain(void **state)
 	rig_free(rig);
 
 	rig = rig_new();
+	rig_write(&rig->client, RIG_GET);
+	rig_settle(rig);
+	rig_write(&rig->origins[0], RIG_OK);
+	rig_await_records(rig, 1);
 	exchange_drain(rig->exchange);
 	assert_int_equal(rig->n_ends, 1);
 	assert_int_equal(rig->end_reason, CLOSE_SHUTDOWN);
+	rig_free(rig);
+}
+
+/* Before its first request a connection has some time left, and then it ends. */
+static void test_drain_waits_for_the_first_request(void **state)
+{
+	struct rig *rig = rig_new();
+
+	(void)state;
+	exchange_drain(rig->exchange);
+	rig_settle(rig);
+	assert_int_equal(rig->n_ends, 0);
+	rig_write(&rig->client, RIG_GET);
+	rig_settle(rig);
+	rig_write(&rig->origins[0], RIG_OK);
+	rig_await_end(rig);
+	assert_int_equal(rig->end_reason, CLOSE_DONE);
+	rig_free(rig);
+
+	rig = rig_new();
+	exchange_drain(rig->exchange);
+	rig_await_end(rig);
+	assert_int_equal(rig->end_reason, CLOSE_SHUTDOWN);
+	assert_int_equal(rig->n_records, 0);
 	rig_free(rig);
 }
 
@@ -678,6 +706,7 @@ int main(void)
 	    cmocka_unit_test(test_path_is_matched_by_meaning),
 	    cmocka_unit_test(test_drain),
 	    cmocka_unit_test(test_drain_answers_what_came_before),
+	    cmocka_unit_test(test_drain_waits_for_the_first_request),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
