@@ -194,7 +194,8 @@ class Demo:
         pin_dir = self.lab.pin_dir
         programs, links, maps = (kernel.pins(pin_dir, kind) for kind in ("prog", "link", "map"))
         used = {link["prog_id"] for link in links.values()}
-        for kind, found in (("prog", [path for path, seen in programs.items() if seen["id"] in used]), ("link", links)):
+        attached = [path for path, seen in programs.items() if seen["id"] in used or not links]
+        for kind, found in (("prog", attached), ("link", links)):
             for path in found:
                 screen.say(f"bpftool {kind} show pinned {path}")
                 screen.quote(kernel.bpftool(kind, "show", "pinned", path))
