@@ -76,19 +76,34 @@ static enum relay_verdict relay_break(struct relay *relay, struct relay_dir *dir
 	return RELAY_BROKE;
 }
 
+/* Whoever has ended its stream is read no more, so that a reset after it shows by the event alone.
+ */
+static enum relay_progress relay_note_late_reset(struct relay_dir *dir,
+						 enum relay_progress progress)
+{
+	if (progress != RELAY_ENDED || !dir->from->failed)
+		return progress;
+	dir->error = -ECONNRESET;
+	return RELAY_FROM_FAILED;
+}
+
+/* Both directions move before either is judged: of what a side said before it failed, what has come
+ * is passed on. */
 enum relay_verdict relay_run(struct relay *relay, struct loop *loop, enum close_reason *ret_reason)
 {
 	enum relay_progress up, down;
 
 	up = relay_pump_and_pass_end(&relay->up, &relay->up_shut, loop);
-	if (relay_has_failed(up))
-		return relay_break(relay, &relay->up, up, ret_reason);
 	down = relay_pump_and_pass_end(&relay->down, &relay->down_shut, loop);
-	if (relay_has_failed(down))
-		return relay_break(relay, &relay->down, down, ret_reason);
 	if (up == RELAY_ENDED && down == RELAY_ENDED) {
 		*ret_reason = CLOSE_DONE;
 		return RELAY_OVER;
 	}
+	up = relay_note_late_reset(&relay->up, up);
+	if (relay_has_failed(up))
+		return relay_break(relay, &relay->up, up, ret_reason);
+	down = relay_note_late_reset(&relay->down, down);
+	if (relay_has_failed(down))
+		return relay_break(relay, &relay->down, down, ret_reason);
 	return up == RELAY_YIELD || down == RELAY_YIELD ? RELAY_BUSY : RELAY_RUNS;
 }

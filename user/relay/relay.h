@@ -54,6 +54,8 @@ struct relay_dir {
 	uint64_t received_bytes;
 	uint64_t delivered_bytes;
 	bool from_ended;
+	int from_error; /* with from_ended: it failed, with this -errno; told when the pipe is empty
+			 */
 	bool more_after; /* the sender of `to` has more to say after the limit: do not push the last
 			    segment out */
 	int error; /* -errno of *_FAILED */

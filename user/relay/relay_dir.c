@@ -187,10 +187,10 @@ static enum relay_progress relay_pipe_once(struct relay_dir *dir, size_t *share_
 			dir->from->readable = false;
 			return RELAY_AGAIN;
 		}
-		if (n < 0)
-			return relay_from_failed(dir, n);
-		if (n == 0) {
+		/* What came before the end goes out first; a socket tells its error only once. */
+		if (n <= 0) {
 			dir->from_ended = true;
+			dir->from_error = (int)n;
 			break;
 		}
 		relay_note_received(dir, (size_t)n);
@@ -245,6 +245,8 @@ static enum relay_progress relay_move(struct relay_dir *dir, struct loop *loop)
 	while (progress == RELAY_LIMIT) {
 		if (dir->limit_bytes == 0)
 			return RELAY_LIMIT;
+		if (dir->from_ended && dir->from_error)
+			return relay_from_failed(dir, dir->from_error);
 		if (dir->from_ended)
 			return RELAY_ENDED;
 		if (!dir->from->readable || !dir->to->writable)

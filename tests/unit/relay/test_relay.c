@@ -98,7 +98,8 @@ static void stop(void)
 	io_close(&bench.b);
 	if (bench.client >= 0)
 		close(bench.client);
-	close(bench.origin);
+	if (bench.origin >= 0)
+		close(bench.origin);
 	loop_free(bench.loop);
 	relay_thread_done();
 }
@@ -247,6 +248,39 @@ static void test_reset_while_the_other_side_is_full(void **state)
 	stop();
 }
 
+/* After its half-close nobody reads from the client any more, and the origin has nothing to say. */
+static void test_reset_after_half_close(void **state)
+{
+	start(engine_of(state));
+	assert_int_equal(shutdown(bench.client, SHUT_WR), 0);
+	turn(3);
+	assert_true(relay_is_half_closed(&bench.relay));
+	reset(&bench.client);
+	turn(4);
+	assert_int_equal(bench.verdict, RELAY_BROKE);
+	assert_int_equal(bench.reason, CLOSE_CLIENT_RESET);
+	stop();
+}
+
+/* A server that answers and closes with bytes unread resets; what it had said still arrives. */
+static void test_answer_before_a_reset_arrives(void **state)
+{
+	char text[8];
+
+	start(engine_of(state));
+	assert_int_equal(send(bench.client, "ask", 3, 0), 3);
+	turn(3);
+	assert_int_equal(send(bench.origin, "answer", 6, 0), 6);
+	assert_int_equal(send(bench.client, "more", 4, 0), 4);
+	reset(&bench.origin);
+	turn(4);
+	assert_int_equal(bench.verdict, RELAY_BROKE);
+	assert_int_equal(bench.reason, CLOSE_ORIGIN_RESET);
+	assert_int_equal(recv(bench.client, text, sizeof(text), MSG_DONTWAIT), 6);
+	assert_memory_equal(text, "answer", 6);
+	stop();
+}
+
 static void test_idle_holds_nothing(void **state)
 {
 	start(engine_of(state));
@@ -305,6 +339,8 @@ int main(void)
 	    IN_EACH_ENGINE(test_reader_that_stalls_bounds_memory),
 	    IN_EACH_ENGINE(test_reset_is_passed_on),
 	    IN_EACH_ENGINE(test_reset_while_the_other_side_is_full),
+	    IN_EACH_ENGINE(test_reset_after_half_close),
+	    IN_EACH_ENGINE(test_answer_before_a_reset_arrives),
 	    IN_EACH_ENGINE(test_idle_holds_nothing),
 	    IN_EACH_ENGINE(test_limit_leaves_the_rest_in_the_socket),
 	    cmocka_unit_test(test_auto_takes_the_pipe_for_bulk),
