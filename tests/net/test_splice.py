@@ -254,6 +254,21 @@ def test_idle_and_half_closed_timeouts(lab, start):
         wait_closes(daemon, "idle_timeout")
 
 
+def test_half_closed_timeout_counts_from_the_half_close(lab, start):
+    """However long both sides were silent before: never early, so there is no upper bound to miss."""
+    start(config(lab, timeouts={"idle": "1h", "half_closed": "1s"}))
+    with lab.origins[0].listen(ORIGIN_PORT) as listener:
+        client, origin = pair(lab, listener)
+        time.sleep(1.5)
+        began = time.monotonic()
+        client.shutdown(socket.SHUT_WR)
+        assert origin.recv(1) == b""
+        assert client.recv(1) == b""
+        assert time.monotonic() - began >= 1
+        client.close()
+        origin.close()
+
+
 def tls_config(lab, hello="5s"):
     return {
         "listeners": [{"bind": f"{lab.node.address}:{PORT}", "timeouts": {"hello": hello}, "routes": [

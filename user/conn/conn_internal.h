@@ -63,6 +63,7 @@ struct conn {
 	bool is_tls;
 	bool origin_failed;
 	bool exchange_ended;
+	bool is_half_closed; /* noted: its timeout counts from there */
 	struct io io; /* the client's */
 	struct addr peer;
 	char *sni; /* lower case; NULL where none */
@@ -70,7 +71,7 @@ struct conn {
 	struct timer timer;
 	struct task task;
 	uint64_t accepted_ms;
-	uint64_t active_ms; /* when bytes last moved */
+	uint64_t active_ms; /* when bytes last moved, or one side ended */
 	uint64_t counted_up_bytes; /* of the relay's, what stats and tally know already */
 	uint64_t counted_down_bytes;
 	size_t peeked_bytes;

@@ -93,6 +93,10 @@ enum conn_state conn_step_relay(struct conn *conn)
 	enum relay_verdict verdict = relay_run(&conn->relay, conn_loop(conn), &reason);
 
 	conn_count_relayed(conn);
+	if (relay_is_half_closed(&conn->relay) && !conn->is_half_closed) {
+		conn->is_half_closed = true;
+		conn->active_ms = loop_now_ms(conn_loop(conn));
+	}
 	switch (verdict) {
 	case RELAY_RUNS:
 		return CONN_RELAY;
