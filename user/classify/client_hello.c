@@ -5,6 +5,7 @@
  * the way (ciphers, key shares), is left to that stack.
  */
 #include "classify/classify.h"
+#include "classify/classify_internal.h"
 #include "penstock/limits.h"
 
 #define TLS_RECORD_HEADER_BYTES 5
@@ -24,54 +25,6 @@ enum {
 #define TLS_NAME_TYPE_HOST 0
 #define DNS_NAME_MAX_LEN 253
 #define TLS_VERSION_MAJOR 3
-
-/*
- * A cursor: each read checks the bounds, and after one that failed all others fail too, yielding
- * zeros. So a parser may read on and look at `failed` once.
- */
-struct cursor {
-	const uint8_t *at;
-	size_t left_bytes;
-	bool failed;
-};
-
-static const uint8_t *cursor_take(struct cursor *cursor, size_t len_bytes)
-{
-	const uint8_t *taken = cursor->at;
-
-	if (cursor->failed || len_bytes > cursor->left_bytes) {
-		cursor->failed = true;
-		cursor->left_bytes = 0;
-		return NULL;
-	}
-	cursor->at += len_bytes;
-	cursor->left_bytes -= len_bytes;
-	return taken;
-}
-
-static uint8_t cursor_u8(struct cursor *cursor)
-{
-	const uint8_t *taken = cursor_take(cursor, 1);
-
-	return taken ? taken[0] : 0;
-}
-
-static uint16_t cursor_u16(struct cursor *cursor)
-{
-	const uint8_t *taken = cursor_take(cursor, 2);
-
-	if (!taken)
-		return 0;
-	return (uint16_t)(taken[0] << 8 | taken[1]);
-}
-
-/* What the next `len_bytes` hold, as a cursor of their own. */
-static struct cursor cursor_sub(struct cursor *cursor, size_t len_bytes)
-{
-	const uint8_t *taken = cursor_take(cursor, len_bytes);
-
-	return (struct cursor){.at = taken, .left_bytes = taken ? len_bytes : 0, .failed = !taken};
-}
 
 /* ---- Extensions: true, or not as the RFC has it ---- */
 
