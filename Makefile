@@ -155,7 +155,7 @@ RUN_TESTS = BUILD='$(BUILD)' PYTHON='$(PYTHON)' $(PYTHON) tools/run-tests
 AS_ROOT   = tools/as-root
 
 check: ## unit tests, fuzz corpora and lint: no root, fast
-	+$(Q)$(RUN_TESTS) build unit corpus lint
+	+$(Q)$(RUN_TESTS) build unit corpus tools lint
 
 unit: ## unit tests alone; ONLY=PATTERN picks some
 	+$(Q)$(RUN_TESTS) build:test-binaries unit
@@ -163,7 +163,7 @@ unit: ## unit tests alone; ONLY=PATTERN picks some
 # MORE_SUITES: what CI adds (tools/run-tests --help).
 test: ## all tests, the VM's included (root)
 	$(Q)tools/deps --if-missing build test lint
-	+$(Q)$(AS_ROOT) env $(RUN_TESTS) build unit corpus lint bpf net vm $(MORE_SUITES)
+	+$(Q)$(AS_ROOT) env $(RUN_TESTS) build unit corpus tools lint bpf net vm $(MORE_SUITES)
 
 vm-test: ## the tests that need another kernel, in QEMU
 	$(Q)tools/deps --if-missing build test

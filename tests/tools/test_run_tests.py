@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""tools/run-tests counts what ran, what did not, and what broke."""
+import importlib.machinery
+import importlib.util
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def load():
+    path = str(ROOT / "tools/run-tests")
+    loader = importlib.machinery.SourceFileLoader("run_tests", path)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("run_tests", loader))
+    loader.exec_module(module)
+    return module
+
+
+runner = load()
+
+TAP = """\
+1..4
+ok 1 - a
+why it cannot
+not ok 2 # SKIP b
+not ok 3 - c
+# 0x1 != 0x2
+ok 4 - d
+"""
+
+
+@pytest.mark.parametrize("status, output, passed, n_failures, n_skips", [
+    (1, TAP, 2, 1, 1),
+    (0, "1..2\nok 1 - a\nok 2 - b\n", 2, 0, 0),
+    (0, "1..1\nok 1 - a\n1..1\nok 1 - b\n", 2, 0, 0),
+    (-6, "1..3\nok 1 - a\n", 1, 2, 0),  # a test that does not report has failed
+    (-6, "1..1\nok 1 - a\n", 1, 1, 0),  # it died after its last test
+    (1, "1..1\nok 1 - a\n", 1, 1, 0),  # what LeakSanitizer finds at the end
+    (0, "", 0, 1, 0),
+    (127, "no such file\n", 0, 1, 0),
+    (None, "1..2\nok 1 - a\n", 1, 1, 0),
+])
+def test_tap(status, output, passed, n_failures, n_skips):
+    got = runner.read_tap("x", status, output)
+    assert (got[0], len(got[1]), len(got[2])) == (passed, n_failures, n_skips), got
+
+
+def test_skips_have_their_reason():
+    assert runner.read_tap("x", 1, TAP)[2] == ["x: b: why it cannot"]
+
+
+def test_time_limit_ends_the_process_group():
+    status, output = runner.execute(["sh", "-c", "echo begun; sleep 1000 & wait"], 1)
+    assert status is None and output == "begun\n"
+
+
+PASSES = "#!/bin/sh\nprintf '1..1\\nok 1 - a\\n'\n"
+CRASHES = "#!/bin/sh\nprintf '1..2\\nok 1 - a\\n'; kill -SEGV $$\n"
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A folder that looks like this one to the runner; its make can do one thing."""
+    (tmp_path / "tools").mkdir()
+    shutil.copy(ROOT / "tools/run-tests", tmp_path / "tools")
+    (tmp_path / "Makefile").write_text("all:\n\ttrue\nbroken:\n\tfalse\n")
+
+    def add(name, script):
+        (tmp_path / f"tests/unit/m/{name}.c").parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"tests/unit/m/{name}.c").write_text("")
+        if script:
+            binary = tmp_path / f"build/asan/tests/unit/m/{name}"
+            binary.parent.mkdir(parents=True, exist_ok=True)
+            binary.write_text(script)
+            binary.chmod(0o755)
+
+    def run(*suites):
+        environment = {key: value for key, value in os.environ.items() if key not in ("ONLY", "BUILD")}
+        done = subprocess.run([sys.executable, "tools/run-tests", *suites], cwd=tmp_path, capture_output=True, text=True,
+                              env=environment)
+        summaries = re.findall(r"^\d+ passed, \d+ failed, \d+ skipped$", done.stdout, re.MULTILINE)
+        assert len(summaries) == 1 and done.stdout.splitlines()[-1] == summaries[0], done.stdout
+        return done.returncode, summaries[0]
+
+    return tmp_path, add, run
+
+
+def test_all_is_well(project):
+    _, add, run = project
+    add("test_one", PASSES)
+    assert run("build:all", "unit") == (0, "2 passed, 0 failed, 0 skipped")
+
+
+def test_a_broken_suite_hides_no_other(project):
+    _, add, run = project
+    add("test_crash", CRASHES)
+    add("test_missing", None)
+    add("test_one", PASSES)
+    assert run("build:broken", "unit", "build:all") == (1, "3 passed, 3 failed, 0 skipped")
+
+
+def test_a_fuzzer_needs_a_corpus(project):
+    folder, _, run = project
+    (folder / "tests/fuzz").mkdir(parents=True)
+    (folder / "tests/fuzz/fuzz_x.c").write_text("")
+    binary = folder / "build/fuzz/tests/fuzz/fuzz_x"
+    binary.parent.mkdir(parents=True)
+    binary.write_text("#!/bin/sh\nexit 0\n")
+    binary.chmod(0o755)
+    assert run("corpus") == (1, "0 passed, 1 failed, 0 skipped")
+    (folder / "tests/fuzz/corpus/x").mkdir(parents=True)
+    (folder / "tests/fuzz/corpus/x/empty").write_text("")
+    assert run("corpus") == (0, "1 passed, 0 failed, 0 skipped")
+    binary.write_text("#!/bin/sh\nexit 77\n")
+    assert run("corpus") == (1, "0 passed, 1 failed, 0 skipped")
+
+
+def test_an_unknown_suite_is_refused(project):
+    done = subprocess.run([sys.executable, "tools/run-tests", "unitt"], cwd=project[0], capture_output=True, text=True)
+    assert done.returncode == 2 and "Suites:" in done.stderr
