@@ -19,11 +19,17 @@ static json_t *main_status(void *argument)
 	return worker_status(argument);
 }
 
+static json_t *main_flows(void *argument)
+{
+	return worker_flows(argument);
+}
+
 /* Without the runtime socket the worker goes on: it serves its clients, only nobody can look
  * inside. */
 static void main_on_started(void *argument, struct worker *worker, struct loop *loop, int admin_fd)
 {
-	const struct admin_handlers handlers = {.status = main_status, .argument = worker};
+	const struct admin_handlers handlers = {
+	    .status = main_status, .flows = main_flows, .argument = worker};
 	struct admin **admin = argument;
 
 	*admin = admin_new(loop, admin_fd, &handlers);

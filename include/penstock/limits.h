@@ -10,7 +10,7 @@
 #define PENSTOCK_MAX_STEER_SERVICES 1024
 #define PENSTOCK_MAX_STEER_SERVERS 65536
 #define PENSTOCK_MAX_STEER_FLOWS 262144
-#define PENSTOCK_MAX_STREAMS 32768 /* slots of the live table */
+#define PENSTOCK_MAX_STREAMS 16384 /* slots of the live table */
 #define PENSTOCK_MAX_CLIENT_HELLO_BYTES 65536
 #define PENSTOCK_MAX_REQUEST_HEAD_BYTES \
 	32768 /* request or response head; also half of the loop's scratch */

@@ -63,6 +63,8 @@
 	X(OUT_OF_DESCRIPTORS, out_of_descriptors, "no descriptor or port is free") \
 	X(OUT_OF_MEMORY, out_of_memory, "no memory") \
 	X(TLS_BROKEN, tls_broken, "a TLS record was damaged, truncated or not allowed") \
+	X(LIMIT_SOURCE, limit_source, "the source has as many connections as it may") \
+	X(LIMIT_RATE, limit_rate, "new connections come faster than they may") \
 	X(SHUTDOWN, shutdown, "penstock was told to stop") \
 	X(INTERNAL, internal, "an error inside penstock; please report it")
 

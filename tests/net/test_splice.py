@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The splice lane with real sockets: routing on SNI, every end of a stream, bounds, failures."""
 import hashlib
+import json
 import os
 import pathlib
 import select
@@ -379,3 +380,30 @@ def test_out_of_descriptors_pauses_and_resumes(lab, start):
         laboratory.wait_until(is_served, "a connection after the shortage is served")
         for sock in (*accepted, fresh):
             sock.close()
+
+
+def flows(daemon):
+    return json.loads(daemon.command("flows", "--json", "--runtime-dir", daemon.runtime_dir).stdout)["streams"]
+
+
+def test_open_streams_are_listed_with_live_numbers(lab, start):
+    daemon = start(config(lab))
+    with lab.origins[0].listen(ORIGIN_PORT) as listener:
+        client, origin = pair(lab, listener)
+        client.sendall(b"x" * 1000)
+        assert len(origin.recv(1000, socket.MSG_WAITALL)) == 1000
+        origin.sendall(b"y" * 500)
+        assert len(client.recv(500, socket.MSG_WAITALL)) == 500
+        [flow] = flows(daemon)
+        assert (flow["bytes_up"], flow["bytes_down"]) == (1000, 500)
+        assert flow["client"] == f"{lab.client.address}:{client.getsockname()[1]}"
+        assert flow["origin"] == f"{lab.origins[0].address}:{ORIGIN_PORT}"
+        assert (flow["lane"], flow["engine_up"], flow["engine_down"]) == ("splice", "copy", "copy")
+        assert flow["why_not_faster"] != ""
+        laboratory.wait_until(lambda: flows(daemon)[0]["client_rtt_us"] > 0, "the round-trip time is measured")
+        table = daemon.command("flows", "--runtime-dir", daemon.runtime_dir).stdout
+        assert flow["client"] in table and "copy/copy" in table
+        client.close()
+        origin.close()
+    laboratory.wait_until(lambda: flows(daemon) == [], "the stream leaves the list")
+    assert "Nothing is open" in daemon.command("flows", "--runtime-dir", daemon.runtime_dir).stdout

@@ -43,8 +43,14 @@ static json_t *admin_run_status(struct admin *admin)
 	return admin->handlers.status(admin->handlers.argument);
 }
 
+static json_t *admin_run_flows(struct admin *admin)
+{
+	return admin->handlers.flows(admin->handlers.argument);
+}
+
 static const struct admin_command admin_commands[] = {
     {"status", admin_run_status},
+    {"flows", admin_run_flows},
 };
 
 static json_t *admin_run_unknown(void)

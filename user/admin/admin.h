@@ -14,8 +14,9 @@
 struct admin;
 
 struct admin_handlers {
-	/* In the loop's thread. The document, the caller's from then on; NULL: no memory. */
+	/* In the loop's thread. The documents are the caller's from then on; NULL: no memory. */
 	json_t *(*status)(void *argument);
+	json_t *(*flows)(void *argument);
 	void *argument;
 };
 

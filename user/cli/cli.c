@@ -31,6 +31,8 @@ static const struct cli_command cli_commands[] = {
      cli_check},
     {"status", "[--json] [-c FILE | --runtime-dir DIR]", "cdj", 0,
      "what runs: listeners, lanes, offloads, origins, counters", cli_status},
+    {"flows", "[--json] [-c FILE | --runtime-dir DIR]", "cdj", 0,
+     "what is open now: every connection and steered flow", cli_flows},
     {"reload", "[-c FILE | --runtime-dir DIR]", "cd", 0,
      "make the running daemon read its configuration again", cli_reload},
     {"steer", "remove [-c FILE]", "c", 1,

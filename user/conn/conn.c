@@ -155,6 +155,8 @@ void conn_close(struct conn *conn, enum close_reason reason)
 	io_close(&conn->io);
 	free(conn->sni);
 	free(conn->detail);
+	conn_live_stop(conn);
+	conn_give_place(conn);
 	conn_leave_thread(conn);
 	free(conn);
 }
@@ -162,9 +164,10 @@ void conn_close(struct conn *conn, enum close_reason reason)
 /* May this listener of this thread have one more? Limits are shared out evenly, rounded up. */
 static bool conn_has_room(const struct conn_thread *thread, const struct conf_listener *listener)
 {
-	size_t share = (listener->max_connections + thread->n_threads - 1) / thread->n_threads;
+	unsigned int n_threads = thread->shared->n_threads;
+	size_t share = (listener->max_connections + n_threads - 1) / n_threads;
 
-	return thread->n_open < thread->max_open &&
+	return thread->n_open < thread->shared->max_connections &&
 	       thread->lease->quotas[listener->index]->n_open < share;
 }
 
@@ -202,6 +205,8 @@ static void conn_join_thread(struct conn *conn)
 	conn->lease->quotas[conn->listener->index]->n_open++;
 	stats_inc(STAT_CONNECTIONS_ACCEPTED);
 	stats_inc(STAT_CONNECTIONS_OPEN);
+	if (!timer_is_armed(&thread->tick))
+		conn_tick_start(thread);
 }
 
 void conn_accept(struct conn_thread *thread, size_t listener_index, int fd, const struct addr *peer)
@@ -210,6 +215,7 @@ void conn_accept(struct conn_thread *thread, size_t listener_index, int fd, cons
 	    &thread->lease->snapshot->conf->listeners[listener_index];
 	bool has_room = conn_has_room(thread, listener);
 	struct conn *conn = has_room ? conn_new(thread, listener, fd, peer) : NULL;
+	enum close_reason reason;
 	int on = 1;
 
 	if (!conn) {
@@ -220,5 +226,10 @@ void conn_accept(struct conn_thread *thread, size_t listener_index, int fd, cons
 	if (peer->sa.sa_family != AF_UNIX)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	conn_join_thread(conn);
+	if (!conn_take_place(conn, &reason)) {
+		conn_close(conn, reason);
+		return;
+	}
+	conn_live_start(conn);
 	conn_run(conn);
 }

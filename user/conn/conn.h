@@ -12,15 +12,25 @@
 #include "base/addr.h"
 #include "base/compiler.h"
 #include "base/loop.h"
+#include "flows/flows.h"
+#include "limit/limit.h"
 #include "penstock/reasons.h"
 #include "snapshot/snapshot.h"
 
 /* All connections of one thread. */
 struct conn_thread;
 
-/* `max_connections` is this thread's share of the process's. NULL: no memory. */
-struct conn_thread *conn_thread_new(struct loop *loop, size_t max_connections,
-				    unsigned int n_threads) MUST_CHECK;
+/* What the threads have in common; outlives them. */
+struct conn_shared {
+	struct flows *flows;
+	struct limit_table *limits;
+	unsigned int n_threads;
+	size_t max_connections; /* of each thread */
+};
+
+/* `number` is the thread's, below n_threads. NULL: no memory. */
+struct conn_thread *conn_thread_new(struct loop *loop, const struct conn_shared *shared,
+				    unsigned int number) MUST_CHECK;
 
 /* Closes all that are open. Takes NULL. */
 void conn_thread_free(struct conn_thread *thread);

@@ -48,6 +48,7 @@ static enum conn_state conn_choose_lane(struct conn *conn, const char *sni)
 			conn_refuse_name(conn);
 		return conn_end(conn, CLOSE_NO_ROUTE);
 	}
+	conn_live_route(conn);
 	if (conn->route->lane == CONF_LANE_SPLICE)
 		return CONN_CONNECT;
 	if (!conn->is_tls)

@@ -24,6 +24,7 @@ enum conn_state {
 struct conn_quota {
 	struct list node;
 	char *listener_name;
+	uint64_t scope; /* of its bounds, in the shared table */
 	unsigned int refs;
 	size_t n_open;
 };
@@ -33,18 +34,20 @@ struct conn_lease {
 	struct snapshot *snapshot;
 	struct origin_view *origins;
 	struct conn_quota **quotas; /* by listener index */
+	uint32_t **n_relays; /* streams of a route now, by listener index and place of the route */
 	size_t refs; /* connections, and the thread while the lease is current */
 };
 
 struct conn_thread {
+	const struct conn_shared *shared;
+	unsigned int number;
 	struct loop *loop;
+	struct timer tick;
 	struct origin_table *origins;
 	struct conn_lease *lease; /* of new connections; NULL until the first is taken */
 	struct list conns;
 	struct list quotas;
 	size_t n_open;
-	size_t max_open;
-	unsigned int n_threads;
 	bool is_draining;
 	void (*on_drained)(void *argument);
 	void *drained_argument;
@@ -79,6 +82,10 @@ struct conn {
 	struct origin_conn *origin;
 	struct relay relay; /* from CONN_RELAY on */
 	struct exchange *exchange;
+	struct stream_value *live; /* its slot in the live table; NULL: none was free */
+	bool is_counted; /* has a place in the bounds of its source */
+	uint64_t logged_ms; /* when a line was last written about it */
+	uint64_t pacing_bytes_per_s; /* in force on both sockets; 0: none */
 };
 
 /* Drives the state machine as far as it goes now. The connection may be gone afterwards. */
@@ -115,7 +122,30 @@ void conn_expire_relay(struct conn *conn);
 void conn_splice_done(struct conn *conn);
 void conn_terminate_done(struct conn *conn);
 
+/* May this connection be, by the bounds of its source and its listener's rate? Else `ret_reason`.
+ */
+bool conn_take_place(struct conn *conn, enum close_reason *ret_reason);
+void conn_give_place(struct conn *conn);
+
+/* The live table: entered at accept, told of the route and of what moved, left at close. */
+void conn_live_start(struct conn *conn);
+void conn_live_route(struct conn *conn);
+void conn_live_relayed(struct conn *conn);
+void conn_live_request(struct conn *conn, const struct exchange_record *record);
+void conn_live_stop(struct conn *conn);
+
+/* A stream begins or ends, and takes part in its route's bandwidth; the tick shares it out anew. */
+void conn_pace_start(struct conn *conn);
+void conn_pace_stop(struct conn *conn);
+void conn_pace(struct conn *conn);
+
+/* Every few seconds, while connections are open: round-trip times, shares of bandwidth, lines about
+ * long connections. */
+void conn_tick_init(struct conn_thread *thread);
+void conn_tick_start(struct conn_thread *thread);
+
 void conn_log_closed(const struct conn *conn);
+void conn_log_open(const struct conn *conn);
 void conn_log_request(const struct conn *conn, const struct exchange_record *record);
 
 #endif

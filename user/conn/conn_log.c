@@ -16,7 +16,7 @@ static struct str conn_text(const char *text)
 	return text && *text ? str_from(text) : STR("-");
 }
 
-static void conn_log_spliced(const struct conn *conn, const char *peer)
+static void conn_log_spliced(const struct conn *conn, const char *peer, const char *reason)
 {
 	const struct relay *relay = &conn->relay;
 
@@ -29,8 +29,15 @@ static void conn_log_spliced(const struct conn *conn, const char *peer)
 		 LOG_INT("bytes_up", relay->up.delivered_bytes),
 		 LOG_INT("bytes_down", relay->down.delivered_bytes),
 		 LOG_INT("duration_ms", loop_now_ms(conn_loop(conn)) - conn->accepted_ms),
-		 LOG_TEXT("reason", close_reason_word(conn->reason)),
-		 LOG_STR("detail", conn_text(conn->detail)));
+		 LOG_TEXT("reason", reason), LOG_STR("detail", conn_text(conn->detail)));
+}
+
+void conn_log_open(const struct conn *conn)
+{
+	char peer[ADDR_TEXT_MAX];
+
+	if (conn_logs_access(conn))
+		conn_log_spliced(conn, addr_format(&conn->peer, peer), "open");
 }
 
 /* Ends that are everyday life of HTTP connections say nothing that the requests' own lines did not.
@@ -49,7 +56,7 @@ void conn_log_closed(const struct conn *conn)
 		return;
 	addr_format(&conn->peer, peer);
 	if (conn->route && conn->route->lane == CONF_LANE_SPLICE) {
-		conn_log_spliced(conn, peer);
+		conn_log_spliced(conn, peer, close_reason_word(conn->reason));
 		return;
 	}
 	if (conn_end_is_ordinary(conn->reason))

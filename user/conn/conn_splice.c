@@ -60,6 +60,8 @@ enum conn_state conn_step_connect(struct conn *conn)
 	conn->active_ms = loop_now_ms(conn_loop(conn));
 	stats_inc(STAT_SPLICE_CONNECTIONS);
 	tally_add(conn_tally(conn), TALLY_CONNECTIONS, 1);
+	conn_pace_start(conn);
+	conn_live_relayed(conn);
 	return CONN_RELAY;
 }
 
@@ -85,6 +87,7 @@ static void conn_count_relayed(struct conn *conn)
 	tally_add(tally, TALLY_TO_CLIENT_BYTES, down_bytes);
 	tally_note(tally, TALLY_RELAY, relay_engine_word(busier->engine));
 	tally_note(tally, TALLY_RELAY_REASON, busier->engine_reason);
+	conn_live_relayed(conn);
 }
 
 enum conn_state conn_step_relay(struct conn *conn)
@@ -131,8 +134,10 @@ void conn_splice_done(struct conn *conn)
 {
 	if (!conn->route || conn->route->lane != CONF_LANE_SPLICE)
 		return;
-	if (conn->relay.up.from)
+	if (conn->relay.up.from) {
+		conn_pace_stop(conn);
 		relay_done(&conn->relay);
+	}
 	origin_cancel(&conn->origin_request);
 	if (conn->origin)
 		origin_discard(conn->origin);

@@ -62,6 +62,7 @@ static void conn_request_done(void *owner, const struct exchange_record *record)
 	struct conn *conn = owner;
 
 	conn_count_request(conn, record);
+	conn_live_request(conn, record);
 	conn_log_request(conn, record);
 }
 

@@ -9,16 +9,16 @@
 /* Who has just connected is about to say hello; so long a drain waits for it. */
 #define CONN_FRESH_MS 1000
 
-struct conn_thread *conn_thread_new(struct loop *loop, size_t max_connections,
-				    unsigned int n_threads)
+struct conn_thread *conn_thread_new(struct loop *loop, const struct conn_shared *shared,
+				    unsigned int number)
 {
 	struct conn_thread *thread = calloc(1, sizeof(*thread));
 
 	if (!thread)
 		return NULL;
 	thread->loop = loop;
-	thread->max_open = max_connections;
-	thread->n_threads = n_threads;
+	thread->shared = shared;
+	thread->number = number;
 	list_init(&thread->conns);
 	list_init(&thread->quotas);
 	thread->origins = origin_table_new(loop);
@@ -26,6 +26,7 @@ struct conn_thread *conn_thread_new(struct loop *loop, size_t max_connections,
 		free(thread);
 		return NULL;
 	}
+	conn_tick_init(thread);
 	return thread;
 }
 
@@ -36,6 +37,7 @@ void conn_thread_free(struct conn_thread *thread)
 	if (!thread)
 		return;
 	thread->on_drained = NULL;
+	timer_cancel(&thread->tick);
 	while ((node = list_first(&thread->conns)))
 		conn_close(container_of(node, struct conn, node), CLOSE_SHUTDOWN);
 	if (thread->lease)
@@ -74,6 +76,7 @@ static struct conn_quota *conn_quota_get(struct conn_thread *thread, const char 
 		return NULL;
 	}
 	quota->refs = 1;
+	quota->scope = limit_scope(listener_name);
 	list_add_tail(&quota->node, &thread->quotas);
 	return quota;
 }
@@ -85,11 +88,13 @@ static int conn_lease_fill(struct conn_lease *lease)
 	lease->origins =
 	    origin_view_new(lease->thread->origins, conf, lease->snapshot->client_contexts);
 	lease->quotas = calloc(conf->n_listeners, sizeof(struct conn_quota *));
-	if (!lease->origins || !lease->quotas)
+	lease->n_relays = calloc(conf->n_listeners, sizeof(uint32_t *));
+	if (!lease->origins || !lease->quotas || !lease->n_relays)
 		return -1;
 	for (size_t i = 0; i < conf->n_listeners; i++) {
 		lease->quotas[i] = conn_quota_get(lease->thread, conf->listeners[i].name);
-		if (!lease->quotas[i])
+		lease->n_relays[i] = calloc(conf->listeners[i].n_routes, sizeof(uint32_t));
+		if (!lease->quotas[i] || !lease->n_relays[i])
 			return -1;
 	}
 	return 0;
@@ -116,6 +121,9 @@ void conn_lease_free(struct conn_lease *lease)
 		return;
 	for (size_t i = 0; lease->quotas && i < lease->snapshot->conf->n_listeners; i++)
 		conn_quota_unref(lease->quotas[i]);
+	for (size_t i = 0; lease->n_relays && i < lease->snapshot->conf->n_listeners; i++)
+		free(lease->n_relays[i]);
+	free(lease->n_relays);
 	free(lease->quotas);
 	origin_view_free(lease->origins);
 	snapshot_unref(lease->snapshot);

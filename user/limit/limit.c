@@ -17,6 +17,7 @@
 
 /* IPv4 as ::ffff:a.b.c.d, of IPv6 the first 64 bits. */
 struct limit_key {
+	uint64_t scope;
 	uint64_t high;
 	uint64_t low;
 };
@@ -28,6 +29,7 @@ struct limit_entry {
 	uint32_t connections;
 };
 
+/* Zeroed memory is a mutex that is ready (glibc), so that sets that nobody uses cost no memory. */
 struct limit_set {
 	pthread_mutex_t lock;
 	struct limit_entry entries[LIMIT_WAYS];
@@ -49,25 +51,21 @@ struct limit_table *limit_table_new(size_t max_sources)
 	if (getrandom(&table->seed, sizeof(table->seed), 0) != sizeof(table->seed))
 		table->seed = (uint64_t)(uintptr_t)table;
 	table->n_sets = n_sets;
-	for (size_t i = 0; i < n_sets; i++)
-		pthread_mutex_init(&table->sets[i].lock, NULL);
 	return table;
 }
 
 void limit_table_free(struct limit_table *table)
 {
-	if (!table)
-		return;
-	for (size_t i = 0; i < table->n_sets; i++)
-		pthread_mutex_destroy(&table->sets[i].lock);
 	free(table);
 }
 
-static struct limit_key limit_key_of(const struct addr *source)
+static struct limit_key limit_key_of(uint64_t scope, const struct addr *source)
 {
-	struct limit_key key = {0};
+	struct limit_key key = {.scope = scope};
 	uint8_t bytes[16] = {[10] = 0xff, [11] = 0xff};
 
+	if (!source)
+		return key;
 	if (source->sa.sa_family == AF_INET)
 		memcpy(bytes + 12, &source->in.sin_addr, 4);
 	else if (source->sa.sa_family == AF_INET6)
@@ -89,10 +87,20 @@ static uint64_t limit_mix(uint64_t x)
 	return x ^ (x >> 33);
 }
 
+uint64_t limit_scope(const char *name)
+{
+	uint64_t hash = 1;
+
+	for (; *name; name++)
+		hash = limit_mix(hash ^ (unsigned char)*name);
+	return hash;
+}
+
 static struct limit_set *limit_set_of(struct limit_table *table, const struct limit_key *key)
 {
-	return &table->sets[limit_mix(limit_mix(key->high ^ table->seed) ^ key->low) %
-			    table->n_sets];
+	uint64_t hash = limit_mix(limit_mix(key->high ^ table->seed) ^ key->low);
+
+	return &table->sets[limit_mix(hash ^ key->scope) % table->n_sets];
 }
 
 static struct limit_entry *limit_find(struct limit_set *set, const struct limit_key *key)
@@ -100,7 +108,8 @@ static struct limit_entry *limit_find(struct limit_set *set, const struct limit_
 	for (size_t i = 0; i < LIMIT_WAYS; i++) {
 		struct limit_entry *entry = &set->entries[i];
 
-		if (entry->seen_ms && entry->key.high == key->high && entry->key.low == key->low)
+		if (entry->seen_ms && entry->key.high == key->high && entry->key.low == key->low &&
+		    entry->key.scope == key->scope)
 			return entry;
 	}
 	return NULL;
@@ -135,11 +144,11 @@ static enum limit_verdict limit_take_place(struct limit_entry *entry,
 	return LIMIT_OK;
 }
 
-enum limit_verdict limit_take(struct limit_table *table, const struct addr *source,
+enum limit_verdict limit_take(struct limit_table *table, uint64_t scope, const struct addr *source,
 			      const struct limit_bounds *bounds, uint64_t now_ms,
 			      bool *ret_is_counted)
 {
-	struct limit_key key = limit_key_of(source);
+	struct limit_key key = limit_key_of(scope, source);
 	struct limit_set *set = limit_set_of(table, &key);
 	enum limit_verdict verdict = LIMIT_OK;
 	struct limit_entry *entry;
@@ -155,9 +164,9 @@ enum limit_verdict limit_take(struct limit_table *table, const struct addr *sour
 	return verdict;
 }
 
-void limit_give(struct limit_table *table, const struct addr *source)
+void limit_give(struct limit_table *table, uint64_t scope, const struct addr *source)
 {
-	struct limit_key key = limit_key_of(source);
+	struct limit_key key = limit_key_of(scope, source);
 	struct limit_set *set = limit_set_of(table, &key);
 	struct limit_entry *entry;
 

@@ -34,16 +34,20 @@ enum limit_verdict {
 	LIMIT_TOO_FAST, /* new connections */
 };
 
+/* Keeps apart what is bounded on its own, such as listeners: a hash of its name. */
+uint64_t limit_scope(const char *name);
+
 /*
+ * `source` NULL: the scope as a whole.
  * LIMIT_OK takes a place, which limit_give() gives back. Where too many other sources have places
  * for this one to be remembered it is let in uncounted (`ret_is_counted` false: nothing to give
  * back).
  */
-enum limit_verdict limit_take(struct limit_table *table, const struct addr *source,
+enum limit_verdict limit_take(struct limit_table *table, uint64_t scope, const struct addr *source,
 			      const struct limit_bounds *bounds, uint64_t now_ms,
 			      bool *ret_is_counted) MUST_CHECK;
 
-void limit_give(struct limit_table *table, const struct addr *source);
+void limit_give(struct limit_table *table, uint64_t scope, const struct addr *source);
 
 /* A rate alone, without sources: the generic cell rate algorithm (ITU-T I.371). Any thread. */
 struct limit_rate {

@@ -22,11 +22,16 @@
 /* Descriptors that are not connections': listeners, maps, logs, pools of pipes. */
 #define WORKER_SPARE_DESCRIPTORS 512
 
+/* Sources whose connections and rates are remembered at once. */
+#define WORKER_LIMITED_SOURCES 65536
+
 struct worker {
 	struct loop *loop;
 	const struct worker_hooks *hooks;
 	struct watch bundle_watch;
 	struct worker_thread *threads;
+	struct conn_shared shared;
+	int streams_fd; /* the map of the live table; -1: none came */
 	unsigned int n_threads;
 	unsigned int n_drained;
 	struct snapshot *snapshot; /* in force; NULL before the first bundle */
@@ -132,15 +137,18 @@ static size_t worker_max_connections(const struct conf *conf)
 static int worker_start_threads(struct worker *worker, const struct conf *conf,
 				unsigned int n_threads)
 {
-	size_t share = worker_max_connections(conf) / n_threads;
+	struct conn_shared *shared = &worker->shared;
 
+	shared->n_threads = n_threads;
+	shared->max_connections = MAX(worker_max_connections(conf) / n_threads, (size_t)1);
+	shared->flows = flows_new(worker->streams_fd, n_threads);
+	shared->limits = limit_table_new(WORKER_LIMITED_SOURCES);
 	worker->threads = calloc(n_threads, sizeof(*worker->threads));
-	if (!worker->threads)
+	if (!worker->threads || !shared->flows || !shared->limits)
 		return -ENOMEM;
 	for (; worker->n_threads < n_threads; worker->n_threads++) {
 		struct worker_thread *thread = &worker->threads[worker->n_threads];
-		int err = worker_thread_start(thread, worker, worker->n_threads, n_threads,
-					      MAX(share, (size_t)1));
+		int err = worker_thread_start(thread, worker, worker->n_threads, shared);
 
 		if (err) {
 			worker_thread_stop(thread);
@@ -222,6 +230,8 @@ static int worker_apply(struct worker *worker, struct bundle *bundle, struct sna
 {
 	int err = 0;
 
+	if (worker->streams_fd < 0)
+		worker->streams_fd = bundle_take(bundle, BUNDLE_MAP, "streams", 0);
 	if (!worker->threads)
 		err = worker_start_threads(worker, snapshot->conf, worker_count_threads(bundle));
 	if (!err)
@@ -320,6 +330,11 @@ static void worker_broker_event(struct watch *watch, uint32_t events UNUSED)
 		worker_take_bundle(worker, bundle);
 }
 
+json_t *worker_flows(struct worker *worker)
+{
+	return worker_flows_json(worker->shared.flows, worker->snapshot->conf, worker->steer);
+}
+
 json_t *worker_status(struct worker *worker)
 {
 	struct worker_facts facts = {
@@ -368,6 +383,8 @@ static void worker_done(struct worker *worker)
 	for (unsigned int i = 0; i < worker->n_threads; i++)
 		worker_thread_stop(&worker->threads[i]);
 	free(worker->threads);
+	flows_free(worker->shared.flows);
+	limit_table_free(worker->shared.limits);
 	steer_free(worker->steer);
 	snapshot_unref(worker->snapshot);
 	free(worker->plane_text);
@@ -376,7 +393,7 @@ static void worker_done(struct worker *worker)
 
 int worker_main(int bundle_fd, const struct worker_hooks *hooks)
 {
-	struct worker worker = {.hooks = hooks};
+	struct worker worker = {.hooks = hooks, .streams_fd = -1};
 	int err;
 
 	worker_ignore_signals();

@@ -27,6 +27,9 @@ struct worker_hooks {
  * status. */
 int worker_main(int bundle_fd, const struct worker_hooks *hooks);
 
+/* The document of `penstock flows --json`; main thread only; NULL: no memory. */
+json_t *worker_flows(struct worker *worker) MUST_CHECK;
+
 /* The document of `penstock status --json`; main thread only; NULL: no memory. */
 json_t *worker_status(struct worker *worker) MUST_CHECK;
 

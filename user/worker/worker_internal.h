@@ -42,7 +42,7 @@ struct worker_thread {
 
 /* Starts the thread with an empty loop. 0 or -errno. */
 int worker_thread_start(struct worker_thread *thread, struct worker *worker, unsigned int number,
-			unsigned int n_threads, size_t max_connections) MUST_CHECK;
+			const struct conn_shared *shared) MUST_CHECK;
 
 /* Stops and joins it, closes what it holds. Right for one that was never started. */
 void worker_thread_stop(struct worker_thread *thread);
@@ -69,6 +69,10 @@ struct worker_facts {
 	unsigned int n_threads;
 	bool is_draining;
 };
+
+/* Of worker_flows.c. */
+json_t *worker_flows_json(const struct flows *flows, const struct conf *conf,
+			  struct steer *steer) MUST_CHECK;
 
 json_t *worker_status_json(const struct worker_facts *facts) MUST_CHECK;
 

@@ -339,7 +339,7 @@ static void *worker_thread_run(void *argument)
 }
 
 int worker_thread_start(struct worker_thread *thread, struct worker *worker, unsigned int number,
-			unsigned int n_threads, size_t max_connections)
+			const struct conn_shared *shared)
 {
 	int err;
 
@@ -351,7 +351,7 @@ int worker_thread_start(struct worker_thread *thread, struct worker *worker, uns
 	thread->loop = loop_new();
 	if (!thread->loop)
 		return -errno;
-	thread->conns = conn_thread_new(thread->loop, max_connections, n_threads);
+	thread->conns = conn_thread_new(thread->loop, shared, number);
 	if (!thread->conns)
 		return -ENOMEM;
 	err = pthread_create(&thread->pthread, NULL, worker_thread_run, thread);

@@ -22,14 +22,14 @@ static enum limit_verdict take(struct limit_table *table, const char *text,
 	struct addr addr = source(text);
 	bool is_counted;
 
-	return limit_take(table, &addr, &bounds, now_ms, &is_counted);
+	return limit_take(table, 1, &addr, &bounds, now_ms, &is_counted);
 }
 
 static void give(struct limit_table *table, const char *text)
 {
 	struct addr addr = source(text);
 
-	limit_give(table, &addr);
+	limit_give(table, 1, &addr);
 }
 
 static void test_connections_of_a_source(void **state)
@@ -45,6 +45,24 @@ static void test_connections_of_a_source(void **state)
 	assert_int_equal(take(table, "192.0.2.2", two, 1), LIMIT_OK);
 	give(table, "192.0.2.1");
 	assert_int_equal(take(table, "192.0.2.1", two, 1), LIMIT_OK);
+	limit_table_free(table);
+}
+
+static void test_scopes_are_apart_and_have_bounds_of_their_own(void **state)
+{
+	struct limit_bounds one = {.connections = 1}, two = {.rate_per_s = 2};
+	struct limit_table *table = limit_table_new(64);
+	struct addr addr = source("192.0.2.1");
+	bool is_counted;
+
+	(void)state;
+	assert_int_not_equal(limit_scope("a"), limit_scope("b"));
+	assert_int_equal(limit_take(table, 1, &addr, &one, 1, &is_counted), LIMIT_OK);
+	assert_int_equal(limit_take(table, 2, &addr, &one, 1, &is_counted), LIMIT_OK);
+	assert_int_equal(limit_take(table, 2, &addr, &one, 1, &is_counted), LIMIT_TOO_MANY);
+	assert_int_equal(limit_take(table, 1, NULL, &two, 1, &is_counted), LIMIT_OK);
+	assert_int_equal(limit_take(table, 1, NULL, &two, 1, &is_counted), LIMIT_OK);
+	assert_int_equal(limit_take(table, 1, NULL, &two, 1, &is_counted), LIMIT_TOO_FAST);
 	limit_table_free(table);
 }
 
@@ -109,7 +127,7 @@ static void test_full_sets_let_others_in_uncounted(void **state)
 
 		snprintf(text, sizeof(text), "198.18.%u.%u", i / 256, i % 256);
 		addr = source(text);
-		assert_int_equal(limit_take(table, &addr, &one, 1, &is_counted), LIMIT_OK);
+		assert_int_equal(limit_take(table, 1, &addr, &one, 1, &is_counted), LIMIT_OK);
 		uncounted += !is_counted;
 	}
 	assert_int_equal(uncounted, 1000 - 64);
@@ -148,6 +166,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_connections_of_a_source),
+	    cmocka_unit_test(test_scopes_are_apart_and_have_bounds_of_their_own),
 	    cmocka_unit_test(test_ipv6_counts_by_its_64),
 	    cmocka_unit_test(test_rate_with_a_second_of_burst),
 	    cmocka_unit_test(test_table_is_bounded_and_keeps_who_is_connected),

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What people see of a connection while it is open: its slot in the live table, and what a slow
+ * timer keeps fresh there. Counting is a store into mapped memory.
+ */
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "conn/conn_internal.h"
+
+#define CONN_TICK_MS 2000
+
+static void live_set_addr(const struct addr *addr, __u8 bytes[16], __u16 *ret_port)
+{
+	if (addr->len && addr->sa.sa_family == AF_INET) {
+		memset(bytes, 0, 10);
+		memset(bytes + 10, 0xff, 2);
+		memcpy(bytes + 12, &addr->in.sin_addr, 4);
+	} else if (addr->len && addr->sa.sa_family == AF_INET6) {
+		memcpy(bytes, &addr->in6.sin6_addr, 16);
+	}
+	*ret_port = addr_port(addr);
+}
+
+void conn_live_start(struct conn *conn)
+{
+	struct conn_thread *thread = conn->lease->thread;
+	struct stream_value *live = flows_take(thread->shared->flows, thread->number);
+
+	conn->live = live;
+	if (!live)
+		return;
+	live_set_addr(&conn->peer, live->client_addr, &live->client_port);
+	live->listener = (__u32)conn->listener->index;
+	live->created_ns = clock_now_us() * 1000;
+	live->active_ns = live->created_ns;
+}
+
+void conn_live_route(struct conn *conn)
+{
+	struct stream_value *live = conn->live;
+
+	if (!live)
+		return;
+	live_set_addr(&conn->peer, live->client_addr, &live->client_port);
+	live->route = (__u32)(conn->route - conn->listener->routes);
+	live->lane =
+	    conn->route->lane == CONF_LANE_SPLICE ? STREAM_LANE_SPLICE : STREAM_LANE_TERMINATE;
+}
+
+static __u8 live_engine(const struct relay_dir *dir)
+{
+	switch (dir->engine) {
+	case RELAY_ENGINE_COPY:
+		return STREAM_ENGINE_COPY;
+	case RELAY_ENGINE_PIPE:
+		return STREAM_ENGINE_PIPE;
+	default:
+		return STREAM_ENGINE_NONE;
+	}
+}
+
+static void live_set_origin(struct conn *conn)
+{
+	struct addr addr = {.len = sizeof(addr.un)};
+
+	if (getpeername(conn->origin->io.watch.fd, &addr.sa, &addr.len) == 0)
+		live_set_addr(&addr, conn->live->origin_addr, &conn->live->origin_port);
+}
+
+void conn_live_relayed(struct conn *conn)
+{
+	const struct relay_dir *up = &conn->relay.up, *down = &conn->relay.down;
+	const struct relay_dir *busier = up->delivered_bytes > down->delivered_bytes ? up : down;
+	struct stream_value *live = conn->live;
+
+	if (!live)
+		return;
+	if (live->engine_up == STREAM_ENGINE_NONE)
+		live_set_origin(conn);
+	live->engine_up = live_engine(up);
+	live->engine_down = live_engine(down);
+	live->bytes_up = up->delivered_bytes;
+	live->bytes_down = down->delivered_bytes;
+	live->active_ns = conn->active_ms * 1000000;
+	if (!busier->engine_reason)
+		live->why[0] = 0;
+	else if (strncmp(live->why, busier->engine_reason, sizeof(live->why) - 1) != 0)
+		snprintf(live->why, sizeof(live->why), "%s", busier->engine_reason);
+}
+
+void conn_live_request(struct conn *conn, const struct exchange_record *record)
+{
+	struct stream_value *live = conn->live;
+
+	if (!live)
+		return;
+	live->bytes_up += record->request_bytes;
+	live->bytes_down += record->response_bytes;
+	live->active_ns = loop_now_ms(conn_loop(conn)) * 1000000;
+	if (record->route)
+		live->route = (__u32)(record->route - conn->listener->routes);
+}
+
+void conn_live_stop(struct conn *conn)
+{
+	struct conn_thread *thread = conn->lease->thread;
+
+	flows_give(thread->shared->flows, thread->number, conn->live);
+	conn->live = NULL;
+}
+
+static __u32 live_rtt_us(int fd)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) ? 0 : info.tcpi_rtt;
+}
+
+static void live_refresh(struct conn *conn, uint64_t now_ms)
+{
+	bool is_active =
+	    conn->live && conn->live->active_ns + CONN_TICK_MS * 2000000ULL > now_ms * 1000000;
+
+	if (!is_active)
+		return;
+	conn->live->client_rtt_us = live_rtt_us(conn->io.watch.fd);
+	if (conn->origin)
+		conn->live->origin_rtt_us = live_rtt_us(conn->origin->io.watch.fd);
+}
+
+static void live_log_long(struct conn *conn, uint64_t now_ms)
+{
+	uint64_t interval_ms = conn->lease->snapshot->conf->log_interval_s * 1000ULL;
+	uint64_t since_ms = conn->logged_ms ? conn->logged_ms : conn->accepted_ms;
+
+	if (interval_ms == 0 || conn->state != CONN_RELAY || now_ms - since_ms < interval_ms)
+		return;
+	conn->logged_ms = now_ms;
+	conn_log_open(conn);
+}
+
+static void conn_tick(struct timer *timer)
+{
+	struct conn_thread *thread = container_of(timer, struct conn_thread, tick);
+	uint64_t now_ms = loop_now_ms(thread->loop);
+
+	list_for_each (node, &thread->conns) {
+		struct conn *conn = container_of(node, struct conn, node);
+
+		live_refresh(conn, now_ms);
+		live_log_long(conn, now_ms);
+		conn_pace(conn);
+	}
+	if (!list_is_empty(&thread->conns))
+		conn_tick_start(thread);
+}
+
+void conn_tick_init(struct conn_thread *thread)
+{
+	timer_init(&thread->tick, conn_tick);
+}
+
+void conn_tick_start(struct conn_thread *thread)
+{
+	loop_timer_arm(thread->loop, &thread->tick, CONN_TICK_MS);
+}
