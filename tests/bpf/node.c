@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "steer.skel.h"
+
 const uint8_t node_c0_mac[6] = {2, 0, 0, 0, 0, 1};
 const uint8_t node_s0_mac[6] = {2, 0, 0, 0, 0, 2};
 const uint8_t node_client_mac[6] = {2, 0, 0, 0, 1, 2};
@@ -42,14 +44,23 @@ void node_write(const char *path, const char *text)
 	close(fd);
 }
 
+int node_map_fd(const struct node *node, const char *name)
+{
+	return bpf_object__find_map_fd_by_name(node->skel->obj, name);
+}
+
+int node_program_fd(const struct node *node, const char *name)
+{
+	return bpf_program__fd(bpf_object__find_program_by_name(node->skel->obj, name));
+}
+
 static void add_device(struct node *node, unsigned int ifindex)
 {
-	if (bpf_map_update_elem(bpf_map__fd(node->skel->maps.xdp_devices), &ifindex, &ifindex,
-				BPF_ANY))
+	if (bpf_map_update_elem(node_map_fd(node, "xdp_devices"), &ifindex, &ifindex, BPF_ANY))
 		give_up("xdp_devices");
 }
 
-void node_start(struct node *node)
+void node_enter(struct node *node)
 {
 	if (unshare(CLONE_NEWNET))
 		give_up("a network namespace (root is needed)");
@@ -65,6 +76,11 @@ void node_start(struct node *node)
 	node_write("/proc/sys/net/ipv4/ip_forward", "1");
 	node->c0 = if_nametoindex("c0");
 	node->s0 = if_nametoindex("s0");
+}
+
+void node_start(struct node *node)
+{
+	node_enter(node);
 	node->skel = steer__open_and_load();
 	if (!node->skel)
 		give_up("loading build/bpf/steer.bpf.o");
@@ -78,10 +94,9 @@ void node_stop(struct node *node)
 	node->skel = NULL;
 }
 
-static void clear_map(const struct bpf_map *map)
+static void clear_map(int fd)
 {
 	unsigned char key[64];
-	int fd = bpf_map__fd(map);
 
 	while (bpf_map_get_next_key(fd, NULL, key) == 0)
 		if (bpf_map_delete_elem(fd, key))
@@ -92,11 +107,11 @@ void node_clear(struct node *node)
 {
 	uint64_t zeros[256] = {0};
 
-	clear_map(node->skel->maps.flows);
-	clear_map(node->skel->maps.services);
-	clear_map(node->skel->maps.servers);
+	clear_map(node_map_fd(node, "flows"));
+	clear_map(node_map_fd(node, "services"));
+	clear_map(node_map_fd(node, "servers"));
 	for (uint32_t i = 0; i < STEER_COUNTER_MAX; i++)
-		if (bpf_map_update_elem(bpf_map__fd(node->skel->maps.counters), &i, zeros, BPF_ANY))
+		if (bpf_map_update_elem(node_map_fd(node, "counters"), &i, zeros, BPF_ANY))
 			give_up("counters");
 }
 
@@ -105,7 +120,7 @@ uint64_t node_counter(const struct node *node, enum steer_counter counter)
 	uint64_t values[256] = {0}, sum = 0;
 	uint32_t index = counter;
 
-	if (bpf_map_lookup_elem(bpf_map__fd(node->skel->maps.counters), &index, values))
+	if (bpf_map_lookup_elem(node_map_fd(node, "counters"), &index, values))
 		give_up("counters");
 	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
 		sum += values[i];

@@ -10,7 +10,6 @@
 
 #include "penstock/abi.h"
 #include "penstock/reasons.h"
-#include "steer.skel.h"
 
 /* Who is where: the device "c0" leads to clients, "s0" to servers. */
 #define NODE_CLIENT_NET_ADDR "198.51.100.1" /* /24, on c0 */
@@ -25,13 +24,21 @@ extern const uint8_t node_c0_mac[6], node_s0_mac[6], node_client_mac[6], node_se
     node_server_2_mac[6];
 
 struct node {
-	struct steer *skel;
+	struct steer
+	    *skel; /* of bpf/steer.bpf.c; whoever includes it cannot include steer/steer.h */
 	unsigned int c0, s0; /* interface indices */
 };
+
+/* The namespace and its devices alone. */
+void node_enter(struct node *node);
 
 /* Stops the process with a sentence where the machine does not let us. */
 void node_start(struct node *node);
 void node_stop(struct node *node);
+
+/* Of the programs that are loaded; stay the node's. */
+int node_map_fd(const struct node *node, const char *name);
+int node_program_fd(const struct node *node, const char *name);
 
 /* Runs a shell command; the test stops where it fails. */
 void node_run(const char *command);

@@ -60,8 +60,8 @@ static void put_server(uint32_t set, uint32_t index, const char *addr, uint16_t 
 
 	set_addr(value.addr, addr);
 	set_addr(value.nat_addr, NODE_SERVER_NET_ADDR);
-	assert_int_equal(
-	    bpf_map_update_elem(bpf_map__fd(node.skel->maps.servers), &key, &value, BPF_ANY), 0);
+	assert_int_equal(bpf_map_update_elem(node_map_fd(&node, "servers"), &key, &value, BPF_ANY),
+			 0);
 }
 
 static void put_service(uint8_t protocol, uint16_t port, uint32_t set, uint16_t n_servers,
@@ -77,8 +77,8 @@ static void put_service(uint8_t protocol, uint16_t port, uint32_t set, uint16_t 
 				      .tcp_idle_s = IDLE_S};
 
 	set_addr(key.addr, SERVICE);
-	assert_int_equal(
-	    bpf_map_update_elem(bpf_map__fd(node.skel->maps.services), &key, &value, BPF_ANY), 0);
+	assert_int_equal(bpf_map_update_elem(node_map_fd(&node, "services"), &key, &value, BPF_ANY),
+			 0);
 }
 
 /* UDP 53 and TCP 80, one server each, and a single NAT port, so that the outcome is known. */
@@ -154,8 +154,8 @@ static void put_direction(const struct direction *d)
 
 	set_addr(value.new_src_addr, d->new_src);
 	set_addr(value.new_dst_addr, d->new_dst);
-	assert_int_equal(
-	    bpf_map_update_elem(bpf_map__fd(node.skel->maps.flows), &key, &value, BPF_ANY), 0);
+	assert_int_equal(bpf_map_update_elem(node_map_fd(&node, "flows"), &key, &value, BPF_ANY),
+			 0);
 }
 
 /* The flow of `client`:`client_port` through NAT_PORT, as the programs would have opened it. */
@@ -324,16 +324,14 @@ static void forwarding_off(void)
 static void device_without_xdp(void)
 {
 	one_server();
-	assert_int_equal(bpf_map_delete_elem(bpf_map__fd(node.skel->maps.xdp_devices), &node.s0),
-			 0);
+	assert_int_equal(bpf_map_delete_elem(node_map_fd(&node, "xdp_devices"), &node.s0), 0);
 }
 
 static void restore_node(void)
 {
 	node_write("/proc/sys/net/ipv4/conf/lo/forwarding", "1");
-	assert_int_equal(bpf_map_update_elem(bpf_map__fd(node.skel->maps.xdp_devices), &node.s0,
-					     &node.s0, BPF_ANY),
-			 0);
+	assert_int_equal(
+	    bpf_map_update_elem(node_map_fd(&node, "xdp_devices"), &node.s0, &node.s0, BPF_ANY), 0);
 }
 
 /* ---- changes of packets ------------------------------------------------------------------------
@@ -902,13 +900,12 @@ static enum verdict verdict_of(uint32_t value, _Bool is_xdp)
 
 static void run(_Bool is_xdp, uint8_t *frame, size_t len_bytes, struct outcome *ret_outcome)
 {
-	struct bpf_program *program =
-	    is_xdp ? node.skel->progs.steer_xdp : node.skel->progs.steer_tc;
+	int program_fd = node_program_fd(&node, is_xdp ? "steer_xdp" : "steer_tc");
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = (uint32_t)len_bytes,
 		    .data_out = ret_outcome->frame, .data_size_out = sizeof(ret_outcome->frame),
 		    .repeat = 1);
 
-	assert_int_equal(bpf_prog_test_run_opts(bpf_program__fd(program), &opts), 0);
+	assert_int_equal(bpf_prog_test_run_opts(program_fd, &opts), 0);
 	ret_outcome->verdict = verdict_of(opts.retval, is_xdp);
 	ret_outcome->len_bytes = opts.data_size_out;
 }
@@ -919,7 +916,7 @@ static int count_flows(void)
 	void *previous = NULL;
 	int n = 0;
 
-	while (bpf_map_get_next_key(bpf_map__fd(node.skel->maps.flows), previous, &key) == 0) {
+	while (bpf_map_get_next_key(node_map_fd(&node, "flows"), previous, &key) == 0) {
 		previous = &key;
 		n++;
 	}
@@ -1080,7 +1077,7 @@ static struct flow_value flow_at(const struct direction *d)
 	struct flow_key key = key_of(d);
 	struct flow_value value;
 
-	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(node.skel->maps.flows), &key, &value), 0);
+	assert_int_equal(bpf_map_lookup_elem(node_map_fd(&node, "flows"), &key, &value), 0);
 	return value;
 }
 
@@ -1144,11 +1141,10 @@ static void test_replaced_flow_is_gone(void **state)
 	(void)state;
 	node_clear(&node);
 	port_held_by_expired();
-	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(node.skel->maps.flows), &key, &value), 0);
+	assert_int_equal(bpf_map_lookup_elem(node_map_fd(&node, "flows"), &key, &value), 0);
 	run(1, frame, packet_build(&in, frame), &outcome);
 	assert_int_equal(outcome.verdict, SEND);
-	assert_int_not_equal(bpf_map_lookup_elem(bpf_map__fd(node.skel->maps.flows), &key, &value),
-			     0);
+	assert_int_not_equal(bpf_map_lookup_elem(node_map_fd(&node, "flows"), &key, &value), 0);
 }
 
 /* The same tuple always meets the same server, and many tuples meet all of them in about equal
@@ -1220,8 +1216,7 @@ static void test_same_device(void **state)
 	(void)state;
 	node_clear(&node);
 	udp_flow();
-	assert_int_equal(bpf_prog_test_run_opts(bpf_program__fd(node.skel->progs.steer_xdp), &opts),
-			 0);
+	assert_int_equal(bpf_prog_test_run_opts(node_program_fd(&node, "steer_xdp"), &opts), 0);
 	assert_int_equal(opts.retval, XDP_TX);
 }
 

@@ -205,9 +205,6 @@ static void conf_check_steer_servers(struct conf_context *context, const struct 
 				      "packets are steered to IPv4 servers; \"%s\" is none (IPv6 "
 				      "is not built yet)",
 				      server->text);
-		if (server->weight > 1)
-			conf_diag_add(context->diag, server->mark,
-				      "weights are not built yet for origins of \"steer\"");
 	}
 }
 

@@ -287,29 +287,44 @@ static int attempt_run(struct attempt *attempt, const struct conf *conf, struct 
 	return 0;
 }
 
-int plane_attach(struct plane *plane, const struct conf *conf, struct plane_error *ret_error)
+int plane_attach_devices(struct plane *plane, const struct conf *conf,
+			 const struct plane_device *devices, size_t n_devices,
+			 struct plane_error *error)
 {
 	struct attempt *attempt = calloc(1, sizeof(*attempt));
 	int err;
 
 	if (!attempt)
-		return plane_fail(ret_error, -ENOMEM, "no memory");
+		return plane_fail(error, -ENOMEM, "no memory");
 	attempt->plane = plane;
-	err = plane_choose_devices(conf, attempt->devices, &attempt->n_devices, ret_error);
-	/* Where nothing steers any more, nothing is kept either. */
-	if (!err && attempt->n_devices)
-		err = plane_keep_devices(plane, conf, attempt->devices, &attempt->n_devices,
-					 ret_error);
-	if (!err) {
-		err = attempt_run(attempt, conf, ret_error);
-		if (err)
-			attempt_undo(attempt);
-	}
-	if (!err) {
+	attempt->n_devices = n_devices;
+	memcpy(attempt->devices, devices, n_devices * sizeof(*devices));
+	err = attempt_run(attempt, conf, error);
+	if (err) {
+		attempt_undo(attempt);
+	} else {
 		memcpy(plane->devices, attempt->devices, sizeof(plane->devices));
-		plane->n_devices = attempt->n_devices;
+		plane->n_devices = n_devices;
 	}
 	free(attempt);
+	return err;
+}
+
+int plane_attach(struct plane *plane, const struct conf *conf, struct plane_error *ret_error)
+{
+	struct plane_device *devices = calloc(PLANE_DEVICES_MAX, sizeof(*devices));
+	size_t n_devices = 0;
+	int err;
+
+	if (!devices)
+		return plane_fail(ret_error, -ENOMEM, "no memory");
+	err = plane_choose_devices(conf, devices, &n_devices, ret_error);
+	/* Where nothing steers any more, nothing is kept either. */
+	if (!err && n_devices)
+		err = plane_keep_devices(plane, conf, devices, &n_devices, ret_error);
+	if (!err)
+		err = plane_attach_devices(plane, conf, devices, n_devices, ret_error);
+	free(devices);
 	return err;
 }
 

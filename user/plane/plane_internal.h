@@ -146,6 +146,13 @@ struct plane {
 	json_t *attach_notes; /* and at the last attachment */
 };
 
+/* ---- plane_attach.c ---- */
+
+/* All of `devices`, or none. 0, or -errno and the error's text. */
+int plane_attach_devices(struct plane *plane, const struct conf *conf,
+			 const struct plane_device *devices, size_t n_devices,
+			 struct plane_error *error) MUST_CHECK;
+
 /* ---- plane_keep.c ---- */
 
 /* Adds devices that are attached now and that open flows need. 0, or -errno and the error's text.

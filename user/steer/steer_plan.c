@@ -9,7 +9,7 @@
 
 #include "steer/steer_internal.h"
 
-#define PLAN_MAX_ENTRIES 4096 /* of one server set, after weighting */
+#define PLAN_MAX_ENTRIES 1024 /* of one server set, after weighting */
 
 /*
  * The address that this host speaks to a server from. Connecting a UDP socket sends nothing; it

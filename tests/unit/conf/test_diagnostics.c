@@ -527,10 +527,6 @@ static const struct row steer_rows[] = {
 	  "a}]}]\n"),
      "f:1:75: error: \"sni\" has no meaning beside \"steer\": packets are steered before anything "
      "is read\n"},
-    {"weights",
-     TEXT("origins: {o: {servers: [{address: \"192.0.2.9:1\", weight: 2}]}}\n"
-	  "listeners: [{bind: \"192.0.2.1:53\", routes: [{steer: o}]}]\n"),
-     "f:1:35: error: weights are not built yet for origins of \"steer\"\n"},
 };
 
 static const struct row together_rows[] = {
