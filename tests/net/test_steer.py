@@ -485,3 +485,16 @@ def test_removing_leaves_nothing(lab, start, web):
     with pytest.raises(ConnectionRefusedError):
         lab.client.connect(lab.node.address, 80)
     lab.node.run(laboratory.penstock.binary(), "steer", "remove", "-c", daemon.config)  # twice is no error
+
+
+def test_listeners_may_follow_a_start_without_any(lab, start, web):
+    """The kernel spreads connections over one socket per thread; all of them are somebody's."""
+    configuration = {**one_tcp(lab, *lab.origins), "process": {"threads": 3}}
+    daemon = start(configuration)
+    configuration["listeners"].append({"bind": f"{lab.node.address}:9000", "routes": [{"to": "web"}]})
+    daemon.reload(configuration)
+    for _ in range(30):
+        with lab.client.connect(lab.node.address, 9000) as client:
+            client.sendall(b"GET /whoami HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert client.recv(15) == b"HTTP/1.1 200 OK"
+    assert daemon.status()["threads"] == 3

@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/cpu.h"
 #include "base/log.h"
 #include "penstock/limits.h"
 #include "stats/stats.h"
@@ -110,14 +111,20 @@ static const char *worker_config_name(const struct bundle *bundle)
 	return "configuration";
 }
 
-/* The broker made one socket per thread: their number says how many threads there are. */
-static unsigned int worker_count_threads(const struct bundle *bundle)
+/*
+ * The broker makes one socket per thread: their number says how many threads there are. Where only
+ * packets are steered it has made none yet, and counts as is done here for those that a reload
+ * brings.
+ */
+static unsigned int worker_count_threads(const struct bundle *bundle, const struct conf *conf)
 {
-	uint32_t n_threads = 1;
+	uint32_t n_threads = 0;
 
 	for (size_t i = 0; i < bundle->n_entries; i++)
 		if (bundle->entries[i].kind == BUNDLE_LISTENER)
 			n_threads = MAX(n_threads, bundle->entries[i].index + 1);
+	if (n_threads == 0)
+		n_threads = conf->threads ? conf->threads : cpu_count();
 	return MIN(n_threads, PENSTOCK_MAX_THREADS);
 }
 
@@ -233,7 +240,8 @@ static int worker_apply(struct worker *worker, struct bundle *bundle, struct sna
 	if (worker->streams_fd < 0)
 		worker->streams_fd = bundle_take(bundle, BUNDLE_MAP, "streams", 0);
 	if (!worker->threads)
-		err = worker_start_threads(worker, snapshot->conf, worker_count_threads(bundle));
+		err = worker_start_threads(worker, snapshot->conf,
+					   worker_count_threads(bundle, snapshot->conf));
 	if (!err)
 		err = worker_stage(worker, snapshot, bundle);
 	if (!err)
