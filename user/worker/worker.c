@@ -15,6 +15,7 @@
 
 #include "base/cpu.h"
 #include "base/log.h"
+#include "health/health.h"
 #include "penstock/limits.h"
 #include "stats/stats.h"
 #include "worker/sandbox.h"
@@ -37,6 +38,7 @@ struct worker {
 	unsigned int n_drained;
 	struct snapshot *snapshot; /* in force; NULL before the first bundle */
 	struct steer *steer;
+	struct health *health;
 	char *plane_text;
 	uint64_t started_ms;
 	struct timer drain_timer;
@@ -205,6 +207,8 @@ static int worker_stage(struct worker *worker, struct snapshot *snapshot, struct
 	if (!err)
 		err = worker_publish(worker, bundle, snapshot->conf);
 	if (!err)
+		err = health_apply(worker->health, snapshot);
+	if (!err)
 		return 0;
 	while (staged > 0)
 		worker_thread_abort(&worker->threads[--staged]);
@@ -366,6 +370,16 @@ static void worker_ignore_signals(void)
 	signal(SIGTERM, SIG_IGN);
 }
 
+static void worker_log_health(const struct health_change *change)
+{
+	if (change->is_up)
+		log_info("server is up again", LOG_TEXT("origin", change->origin),
+			 LOG_TEXT("server", change->server));
+	else
+		log_warn("server is down", LOG_TEXT("origin", change->origin),
+			 LOG_TEXT("server", change->server), LOG_TEXT("why", change->why));
+}
+
 static int worker_init(struct worker *worker, int bundle_fd)
 {
 	int err;
@@ -376,6 +390,9 @@ static int worker_init(struct worker *worker, int bundle_fd)
 	if (!worker->loop)
 		return -errno;
 	worker->started_ms = loop_now_ms(worker->loop);
+	worker->health = health_new(worker->loop, worker_log_health);
+	if (!worker->health)
+		return -ENOMEM;
 	err = stats_thread_init();
 	if (err)
 		return err;
@@ -393,6 +410,7 @@ static void worker_done(struct worker *worker)
 	free(worker->threads);
 	flows_free(worker->shared.flows);
 	limit_table_free(worker->shared.limits);
+	health_free(worker->health);
 	steer_free(worker->steer);
 	snapshot_unref(worker->snapshot);
 	free(worker->plane_text);
