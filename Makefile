@@ -24,7 +24,7 @@ Q    := $(if $(V),,@)
 say   = $(if $(V),,@printf '  %-6s %s\n' $(1) $(2))
 
 # Asked once, and only when something is compiled: `make deps` may have to come first.
-PKGS       := libbpf openssl yaml-0.1 jansson libmnl libcap-ng libseccomp
+PKGS       := libbpf openssl yaml-0.1 jansson libmnl libcap-ng libseccomp libcares
 PKG_CFLAGS  = $(eval PKG_CFLAGS := $(call pkg_config,--cflags))$(PKG_CFLAGS)
 PKG_LIBS    = $(eval PKG_LIBS := $(call pkg_config,--libs))$(PKG_LIBS)
 pkg_config  = $(shell pkg-config $(1) $(PKGS) 2>/dev/null || echo missing)

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Host names to addresses by c-ares on an event loop: asks again when the TTL is over, keeps the
- * last good answer when nobody answers. Never blocks.
+ * Host names to addresses, by DNS through c-ares on an event loop. Asks again when the TTL is over,
+ * and keeps the last good answer while nobody answers. Never blocks. /etc/hosts is not read.
  */
 #ifndef PENSTOCK_RESOLVE_RESOLVE_H
 #define PENSTOCK_RESOLVE_RESOLVE_H
 
 #include <stddef.h>
-#include <stdint.h>
 
 #include "base/addr.h"
 #include "base/compiler.h"
@@ -16,20 +15,27 @@
 struct resolver;
 struct resolve_name;
 
-/* `servers`: "192.0.2.53:53,…" or NULL for what resolv.conf said when the process could still read
- * it. NULL and errno. */
+/*
+ * `servers`: "192.0.2.53,[2001:db8::53]:5353"; NULL: those of /etc/resolv.conf, which is read now
+ * and never again, so this may be called before files are out of reach. NULL and errno.
+ */
 struct resolver *resolver_new(struct loop *loop, const char *servers) MUST_CHECK;
+
+/* After its names are stopped. Takes NULL. */
 void resolver_free(struct resolver *resolver);
 
-/* `on_change` is called when the set of addresses differs (port 0, sorted); first from the loop,
- * never at once. */
+/* Sorted, without doubles, port 0; never empty. May stop the name. */
+typedef void resolve_changed(void *argument, const struct addr *addrs, size_t n_addrs);
+
+/* Looks a name up again and again. `on_change` comes from the loop, never from inside. NULL: no
+ * memory. */
 struct resolve_name *resolve_start(struct resolver *resolver, const char *host,
-				   void (*on_change)(void *argument, const struct addr *addrs,
-						     size_t n_addrs),
-				   void *argument) MUST_CHECK;
+				   resolve_changed *on_change, void *argument) MUST_CHECK;
+
+/* Takes NULL. */
 void resolve_stop(struct resolve_name *name);
 
-/* For status: the last failure in words, NULL where the last answer was good. */
+/* Why the last question was not answered; NULL where it was, or while the first is under way. */
 const char *resolve_error(const struct resolve_name *name);
 
 #endif

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Against a name server of our own on loopback, which answers what the test wants. */
+#include <arpa/inet.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "resolve/resolve.h"
+
+struct fixture {
+	struct loop *loop;
+	struct resolver *resolver;
+	int server;
+	unsigned int ttl_s;
+	const char *addrs[4]; /* what A is answered with; none: no such name */
+	int questions;
+};
+
+static struct {
+	int calls;
+	size_t n_addrs;
+	struct addr addrs[8];
+} heard;
+
+static void on_change(void *argument, const struct addr *addrs, size_t n_addrs)
+{
+	assert_string_equal(argument, "argument");
+	heard.calls++;
+	heard.n_addrs = n_addrs;
+	assert_in_range(n_addrs, 1, 8);
+	memcpy(heard.addrs, addrs, n_addrs * sizeof(*addrs));
+}
+
+static void setup(struct fixture *fixture)
+{
+	struct addr addr = {
+	    .in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)},
+	    .len = sizeof(struct sockaddr_in)};
+	char text[ADDR_TEXT_MAX];
+
+	memset(&heard, 0, sizeof(heard));
+	*fixture = (struct fixture){.loop = loop_new(), .ttl_s = 1};
+	fixture->server = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+	assert_int_equal(bind(fixture->server, &addr.sa, addr.len), 0);
+	assert_int_equal(getsockname(fixture->server, &addr.sa, &addr.len), 0);
+	fixture->resolver = resolver_new(fixture->loop, addr_format(&addr, text));
+	assert_non_null(fixture->resolver);
+}
+
+static void teardown(struct fixture *fixture)
+{
+	resolver_free(fixture->resolver);
+	close(fixture->server);
+	loop_free(fixture->loop);
+}
+
+/* RFC 1035: the question comes back with the answers; AAAA is answered with none. */
+static void answer_one(struct fixture *fixture)
+{
+	uint8_t packet[512];
+	struct sockaddr_in from;
+	socklen_t from_len = sizeof(from);
+	ssize_t n = recvfrom(fixture->server, packet, sizeof(packet), 0, (struct sockaddr *)&from,
+			     &from_len);
+	size_t len = 12;
+	bool is_a;
+
+	if (n < 17)
+		return;
+	fixture->questions++;
+	while (packet[len])
+		len += packet[len] + 1u;
+	len += 5;
+	is_a = packet[len - 3] == 1;
+	packet[2] = 0x81;
+	packet[3] = fixture->addrs[0] ? 0x80 : 0x83;
+	memset(packet + 6, 0, 6);
+	for (size_t i = 0; i < 4 && fixture->addrs[i] && is_a; i++) {
+		const uint8_t head[] = {0xc0, 12, 0, 1, 0, 1, 0, 0, 0, (uint8_t)fixture->ttl_s,
+					0,    4};
+
+		packet[7]++;
+		memcpy(packet + len, head, sizeof(head));
+		assert_int_equal(inet_pton(AF_INET, fixture->addrs[i], packet + len + sizeof(head)),
+				 1);
+		len += sizeof(head) + 4;
+	}
+	assert_int_equal(
+	    sendto(fixture->server, packet, len, 0, (struct sockaddr *)&from, from_len), len);
+}
+
+static void serve_until(struct fixture *fixture, const int *count, int wanted)
+{
+	for (int i = 0; i < 1000 && *count < wanted; i++) {
+		answer_one(fixture);
+		assert_int_equal(loop_run_once(fixture->loop, 10), 0);
+	}
+	assert_in_range(*count, wanted, wanted + 2);
+}
+
+static void assert_heard(size_t at, const char *text)
+{
+	char is[ADDR_TEXT_MAX];
+
+	assert_string_equal(addr_format_host(&heard.addrs[at], is), text);
+}
+
+static void test_answers_are_sorted_and_followed(void **state)
+{
+	struct fixture fixture;
+	struct resolve_name *name;
+	int questions;
+
+	(void)state;
+	setup(&fixture);
+	fixture.addrs[0] = "192.0.2.9";
+	fixture.addrs[1] = "192.0.2.1";
+	fixture.addrs[2] = "192.0.2.9";
+	name = resolve_start(fixture.resolver, "db.example.com", on_change, (void *)"argument");
+	assert_non_null(name);
+	assert_int_equal(heard.calls, 0);
+	serve_until(&fixture, &heard.calls, 1);
+	assert_int_equal(heard.n_addrs, 2);
+	assert_heard(0, "192.0.2.1");
+	assert_heard(1, "192.0.2.9");
+	assert_null(resolve_error(name));
+	/* The TTL passes, the same answer in another order says nothing new. */
+	questions = fixture.questions;
+	fixture.addrs[0] = "192.0.2.1";
+	fixture.addrs[1] = "192.0.2.9";
+	fixture.addrs[2] = NULL;
+	serve_until(&fixture, &fixture.questions, questions + 2);
+	assert_int_equal(heard.calls, 1);
+	fixture.addrs[1] = "192.0.2.7";
+	serve_until(&fixture, &heard.calls, 2);
+	assert_heard(1, "192.0.2.7");
+	resolve_stop(name);
+	teardown(&fixture);
+}
+
+static void test_last_good_answer_stays(void **state)
+{
+	struct fixture fixture;
+	struct resolve_name *name;
+	int questions;
+
+	(void)state;
+	setup(&fixture);
+	fixture.addrs[0] = "192.0.2.1";
+	name = resolve_start(fixture.resolver, "db.example.com", on_change, (void *)"argument");
+	serve_until(&fixture, &heard.calls, 1);
+	fixture.addrs[0] = NULL;
+	questions = fixture.questions;
+	serve_until(&fixture, &fixture.questions, questions + 2);
+	for (int i = 0; i < 20 && !resolve_error(name); i++) {
+		answer_one(&fixture);
+		assert_int_equal(loop_run_once(fixture.loop, 10), 0);
+	}
+	assert_non_null(resolve_error(name));
+	assert_int_equal(heard.calls, 1);
+	fixture.addrs[0] = "192.0.2.2";
+	serve_until(&fixture, &heard.calls, 2);
+	assert_null(resolve_error(name));
+	resolve_stop(name);
+	teardown(&fixture);
+}
+
+static void test_stopping_while_asking(void **state)
+{
+	struct fixture fixture;
+	struct resolve_name *name;
+
+	(void)state;
+	setup(&fixture);
+	name = resolve_start(fixture.resolver, "db.example.com", on_change, (void *)"argument");
+	assert_int_equal(loop_run_once(fixture.loop, 10), 0);
+	resolve_stop(name);
+	name = resolve_start(fixture.resolver, "never.example.com", on_change, (void *)"argument");
+	resolve_stop(name);
+	teardown(&fixture);
+	assert_int_equal(heard.calls, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_answers_are_sorted_and_followed),
+	    cmocka_unit_test(test_last_good_answer_stays),
+	    cmocka_unit_test(test_stopping_while_asking),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
