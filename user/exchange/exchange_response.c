@@ -128,6 +128,14 @@ static int response_send_start(struct exchange *exchange, const struct str *head
 	return outbox_send(&exchange->outbox, exchange->client.io, parts, 2, false);
 }
 
+/* RFC 9110 section 6.4.1: 204 has no body. An origin that announces one all the same may send it,
+ * and it would pass for the next response. */
+static bool response_may_leave_bytes(const struct h1_response *response)
+{
+	return response->status == 204 &&
+	       (response->head.is_chunked || response->head.content_length);
+}
+
 static void response_decide(struct exchange *exchange, const struct h1_response *response,
 			    struct h1_reply_facts *ret_facts)
 {
@@ -137,7 +145,7 @@ static void response_decide(struct exchange *exchange, const struct h1_response 
 	body->kind = response->head.body;
 	body->left_bytes = body->kind == H1_BODY_LENGTH ? response->head.content_length : 0;
 	turn->unchunks = body->kind == H1_BODY_CHUNKED && turn->client_minor == 0;
-	turn->origin_keeps = !response->head.wants_close;
+	turn->origin_keeps = !response->head.wants_close && !response_may_leave_bytes(response);
 	/* A response that comes before the request is whole mostly means that the rest is not
 	 * wanted. */
 	exchange->keeps = turn->client_keeps && turn->request.is_done && !turn->unchunks &&

@@ -423,6 +423,28 @@ static void test_surplus_is_never_a_response(void **state)
 	}
 }
 
+/* A 204 that announces a body may be followed by one, when the connection is another's already. */
+static void test_no_content_with_a_body_to_come(void **state)
+{
+	static const char *const responses[] = {
+	    "HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\n",
+	    "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(responses); i++) {
+		struct rig *rig = rig_new();
+
+		rig_write(&rig->client, RIG_GET);
+		rig_settle(rig);
+		rig_write(&rig->origins[0], responses[i]);
+		rig_expect(rig, &rig->client, "HTTP/1.1 204 No Content\r\n\r\n");
+		assert_int_equal(rig->n_released, 0);
+		assert_int_equal(rig->n_discarded, 1);
+		rig_free(rig);
+	}
+}
+
 /* The same where the surplus comes after the head. */
 static void test_surplus_after_a_later_body(void **state)
 {
@@ -671,6 +693,7 @@ int main(void)
 	    cmocka_unit_test(test_unsafe_request_is_not_tried_again),
 	    cmocka_unit_test(test_begun_response_is_not_tried_again),
 	    cmocka_unit_test(test_surplus_is_never_a_response),
+	    cmocka_unit_test(test_no_content_with_a_body_to_come),
 	    cmocka_unit_test(test_surplus_after_a_later_body),
 	    cmocka_unit_test(test_early_response),
 	    cmocka_unit_test(test_early_response_and_reset),
