@@ -274,6 +274,13 @@ def test_reload_by_signal(lab, start):
     daemon.wait_notify("READY=1")
 
 
+def test_reload_names_what_needs_a_start(lab, start):
+    daemon = start(config(lab, threads=1, max_connections=100))
+    done = daemon.reload(config(lab, threads=2, max_connections=200))
+    for what in ("number of threads", "process.max_connections"):
+        assert f"a new {what} takes effect at the next start" in done.stdout + done.stderr
+
+
 BAD = {
     "syntax": (lambda lab: "listeners: [\n", r":\d+:\d+: error: "),
     "key": (lambda lab: config(lab, listener(lab, tlss={})), r':\d+:\d+: error: unknown key "tlss".*tls'),

@@ -64,6 +64,8 @@ static void generation_warn_of_fixed(const struct conf *now, const struct conf *
 	warn_if_fixed(text_differs(now->pin_dir, next->pin_dir), "pin_dir", diag);
 	warn_if_fixed(text_differs(now->user, next->user), "user", diag);
 	warn_if_fixed(now->threads != next->threads, "number of threads", diag);
+	warn_if_fixed(now->max_connections != next->max_connections, "process.max_connections",
+		      diag);
 }
 
 /* What only the first configuration decides. */
