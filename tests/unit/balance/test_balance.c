@@ -26,7 +26,7 @@ static struct addr address(const char *text)
 static void make(struct balance_candidate *candidates, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		char text[32];
+		char text[64];
 		struct addr addr;
 
 		snprintf(text, sizeof(text), "198.51.100.%zu:80", i + 1);
