@@ -21,20 +21,20 @@ struct server {
 	char *identity;
 	struct addr addr;
 
-	_Atomic bool is_down;
-	_Atomic bool is_drained;
+	/* One line of the cache: whoever chooses reads all of it, also what every connection
+	 * writes. */
 	_Atomic uint64_t up_since_ms; /* 0: never was down */
 	_Atomic uint64_t ejected_until_ms; /* 0: never was */
+	_Atomic uint32_t load;
 	_Atomic uint32_t failures_in_row;
+	_Atomic bool is_down;
+	_Atomic bool is_drained;
 
 	_Atomic uint64_t connects;
 	_Atomic uint64_t failures;
 	_Atomic uint64_t checks_good;
 	_Atomic uint64_t checks_bad;
 	_Atomic uint64_t ejections;
-
-	/* Written with every connection: away from what all threads read. */
-	_Alignas(64) _Atomic uint32_t load;
 };
 
 static pthread_mutex_t server_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -91,11 +91,10 @@ static struct server *server_find(struct list *bucket, const char *identity,
 
 static struct server *server_new(struct list *bucket, const char *identity, const struct addr *addr)
 {
-	struct server *server = aligned_alloc(64, sizeof(*server));
+	struct server *server = calloc(1, sizeof(*server));
 
 	if (!server)
 		return NULL;
-	memset(server, 0, sizeof(*server));
 	server->identity = strdup(identity);
 	if (!server->identity) {
 		free(server);

@@ -118,7 +118,7 @@ struct server_waiter {
 };
 
 void server_group_listen(struct server_group *group, struct server_waiter *waiter);
-/* When this returns the waiter is told no more. */
+/* When this returns the waiter is told no more; what it was told and has not heard, the next is. */
 void server_group_ignore(struct server_group *group, struct server_waiter *waiter);
 /* The waiter has heard, and will look: it may be told again. */
 void server_group_heard(struct server_group *group, struct server_waiter *waiter);

@@ -18,7 +18,7 @@ struct server_group {
 	char *identity;
 	pthread_mutex_t lock; /* of the waiters */
 	struct list waiters; /* whoever was told last stands last */
-	_Alignas(64) _Atomic uint32_t load;
+	_Atomic uint32_t load;
 	_Atomic uint32_t n_waiting;
 };
 
@@ -38,11 +38,10 @@ static struct server_group *group_find(const char *identity)
 
 static struct server_group *group_new(const char *identity)
 {
-	struct server_group *group = aligned_alloc(64, sizeof(*group));
+	struct server_group *group = calloc(1, sizeof(*group));
 
 	if (!group)
 		return NULL;
-	memset(group, 0, sizeof(*group));
 	group->identity = strdup(identity);
 	if (!group->identity) {
 		free(group);
@@ -141,9 +140,15 @@ void server_group_listen(struct server_group *group, struct server_waiter *waite
 
 void server_group_ignore(struct server_group *group, struct server_waiter *waiter)
 {
+	bool was_told;
+
 	pthread_mutex_lock(&group->lock);
+	was_told = waiter->is_told;
+	waiter->is_told = false;
 	list_del(&waiter->node);
 	pthread_mutex_unlock(&group->lock);
+	if (was_told)
+		server_group_tell(group);
 }
 
 void server_group_heard(struct server_group *group, struct server_waiter *waiter)
