@@ -13,6 +13,7 @@
 #include <grp.h>
 #include <linux/bpf.h>
 #include <linux/sockios.h>
+#include <netinet/in.h>
 #include <pwd.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -52,7 +53,7 @@ static const int sandbox_calls[] = {
     SCMP_SYS(fstat),
     SCMP_SYS(memfd_create),
     SCMP_SYS(ftruncate),
-    /* sockets: listening ones come from the broker, so neither bind nor listen */
+    /* sockets: listening ones come from the broker, so no listen; bind is below */
     SCMP_SYS(accept4),
     SCMP_SYS(connect),
     SCMP_SYS(getsockname),
@@ -172,6 +173,11 @@ static const struct sandbox_rule sandbox_rules[] = {
     BPF_COMMAND(BPF_MAP_UPDATE_BATCH),
     BPF_COMMAND(BPF_MAP_DELETE_BATCH),
     BPF_COMMAND(BPF_OBJ_GET_INFO_BY_FD),
+
+    /* The source of connections to origins. No filter can look at the address, but its length: an
+       IPv4 or IPv6 one. */
+    {SCMP_SYS(bind), 1, {IS(2, sizeof(struct sockaddr_in))}},
+    {SCMP_SYS(bind), 1, {IS(2, sizeof(struct sockaddr_in6))}},
 
     FCNTL(F_GETFD),
     FCNTL(F_SETFD),

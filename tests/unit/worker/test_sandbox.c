@@ -21,6 +21,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -109,6 +110,9 @@ static int child_facts(void)
 static int child_forbidden(void)
 {
 	char *const arguments[] = {(char *)"true", NULL};
+	struct sockaddr_un path = {.sun_family = AF_UNIX,
+				   .sun_path = "/tmp/penstock-forbidden-socket"};
+	int fd;
 
 	CHILD_CHECK(enter() == 0);
 	CHILD_CHECK(refused(execve("/bin/true", arguments, NULL)));
@@ -118,6 +122,10 @@ static int child_forbidden(void)
 	CHILD_CHECK(refused(socket(AF_NETLINK, SOCK_RAW, 0)));
 	CHILD_CHECK(refused(socket(AF_PACKET, SOCK_RAW, 0)));
 	CHILD_CHECK(refused(socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP)));
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	CHILD_CHECK(fd >= 0);
+	CHILD_CHECK(refused(bind(fd, (struct sockaddr *)&path, sizeof(path))));
+	CHILD_CHECK(refused(listen(fd, 1)));
 	CHILD_CHECK(refused(fork()));
 	CHILD_CHECK(refused(kill(getppid(), 0)));
 	CHILD_CHECK(refused(syscall(SYS_tgkill, getppid(), getppid(), 0)));
@@ -153,6 +161,7 @@ static int child_allowed(void)
 	CHILD_CHECK(pthread_join(thread, NULL) == 0 && seen == 7);
 	fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	CHILD_CHECK(fd >= 0);
+	CHILD_CHECK(bind(fd, (struct sockaddr *)&to, sizeof(to)) == 0);
 	to.sin_port = htons(1);
 	CHILD_CHECK(connect(fd, (struct sockaddr *)&to, sizeof(to)) == -1 && errno != EPERM);
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
