@@ -7,7 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "route/route.h"
+#include "server/server.h"
 #include "stats/stats.h"
 
 static json_t *status_text(const char *text)
@@ -109,16 +111,74 @@ static const char *status_origin_tls(const struct conf_origin *origin)
 	return origin->tls->verify ? "verified" : "NOT VERIFIED";
 }
 
+/* What is the same of a server in all threads; `text` is an address, also where it is one of a
+ * name.
+ */
+static json_t *status_server(const struct conf_origin *origin, const struct conf_server *conf,
+			     const struct server *server, const char *text)
+{
+	uint64_t now_ms = clock_now_ms();
+	struct server_counts counts;
+
+	server_read_counts(server, &counts);
+	return json_pack("{s:s, s:i, s:b, s:s, s:I, s:i, s:I, s:I, s:I}", "address", text, "weight",
+			 (int)conf->weight, "backup", conf->is_backup, "state",
+			 server_state_word(server_state(server, now_ms)), "load",
+			 (json_int_t)server_load(server), "share",
+			 (int)server_share(server, origin->slow_start_ms, now_ms), "connects",
+			 (json_int_t)counts.connects, "failures", (json_int_t)counts.failures,
+			 "ejections", (json_int_t)counts.ejections);
+}
+
+/* The addresses of a name: those servers of the origin that no other line of it gives. */
+struct status_name {
+	const struct conf_origin *origin;
+	const struct conf_server *conf;
+	json_t *servers;
+};
+
+static void status_visit_name(void *argument, const struct server *server)
+{
+	struct status_name *name = argument;
+	char text[ADDR_TEXT_MAX];
+
+	if (addr_port(server_addr(server)) != addr_port(&name->conf->addr))
+		return;
+	for (size_t i = 0; i < name->origin->n_servers; i++)
+		if (!name->origin->servers[i].is_name &&
+		    addr_is_equal(&name->origin->servers[i].addr, server_addr(server)))
+			return;
+	addr_format(server_addr(server), text);
+	json_array_append_new(name->servers, status_server(name->origin, name->conf, server, text));
+}
+
+static void status_add_servers(json_t *servers, const struct conf_origin *origin,
+			       const struct conf_server *conf)
+{
+	struct status_name name = {origin, conf, servers};
+	struct server *server;
+
+	if (conf->is_name) {
+		server_each(origin->identity, status_visit_name, &name);
+		return;
+	}
+	server = server_get(origin->identity, &conf->addr);
+	if (server)
+		json_array_append_new(servers, status_server(origin, conf, server, conf->text));
+	server_unref(server);
+}
+
 static json_t *status_origin(const struct conf_origin *origin)
 {
+	struct server_group *group = server_group_get(origin->identity);
 	json_t *servers = json_array();
+	json_int_t n_waiting = group ? server_group_waiting(group) : 0;
 
+	server_group_unref(group);
 	for (size_t i = 0; i < origin->n_servers; i++)
-		json_array_append_new(servers,
-				      json_pack("{s:s, s:i}", "address", origin->servers[i].text,
-						"weight", (int)origin->servers[i].weight));
-	return json_pack("{s:s, s:s, s:o}", "name", origin->name, "tls", status_origin_tls(origin),
-			 "servers", servers);
+		status_add_servers(servers, origin, &origin->servers[i]);
+	return json_pack("{s:s, s:s, s:I, s:o}", "name", origin->name, "tls",
+			 status_origin_tls(origin), "waiting", n_waiting, "servers", servers);
 }
 
 static json_t *status_counters(void)
