@@ -66,7 +66,11 @@
 	X(LIMIT_SOURCE, limit_source, "the source has as many connections as it may") \
 	X(LIMIT_RATE, limit_rate, "new connections come faster than they may") \
 	X(SHUTDOWN, shutdown, "penstock was told to stop") \
-	X(INTERNAL, internal, "an error inside penstock; please report it")
+	X(INTERNAL, internal, "an error inside penstock; please report it") \
+	X(ORIGIN_QUEUE_FULL, origin_queue_full, \
+	  "the origin has no free place, and no room for another that waits") \
+	X(ORIGIN_QUEUE_TIMEOUT, origin_queue_timeout, "no place at the origin came free in time") \
+	X(ORIGIN_DOWN, origin_down, "no server of the origin is usable")
 
 #define PENSTOCK_ENUM_STEER(name, word, help) STEER_##name,
 #define PENSTOCK_ENUM_CLOSE(name, word, help) CLOSE_##name,

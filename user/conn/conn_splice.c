@@ -47,6 +47,8 @@ enum conn_state conn_step_connect(struct conn *conn)
 	if (!conn->origin_request.on_ready) {
 		conn->origin_request.on_ready = conn_origin_ready;
 		conn->origin_request.fresh = true;
+		conn->origin_request.writes_first = conn->peeked_bytes > 0;
+		conn->origin_request.client = &conn->peer;
 		origin_acquire(origin_view_get(conn->lease->origins, conn->route->origin),
 			       &conn->origin_request);
 	}

@@ -108,6 +108,8 @@ enum exchange_state exchange_acquire(struct exchange *exchange)
 
 	turn->is_answered = false;
 	turn->wish.on_ready = exchange_on_ready;
+	turn->wish.client = &exchange->client.peer;
+	turn->wish.writes_first = true;
 	origin_acquire(origin, &turn->wish);
 	return EXCHANGE_ACQUIRE;
 }
@@ -215,6 +217,9 @@ static uint16_t exchange_acquire_status(enum close_reason reason)
 		return 504;
 	case CLOSE_OUT_OF_DESCRIPTORS:
 	case CLOSE_OUT_OF_MEMORY:
+	case CLOSE_ORIGIN_QUEUE_FULL:
+	case CLOSE_ORIGIN_QUEUE_TIMEOUT:
+	case CLOSE_ORIGIN_DOWN:
 		return 503;
 	default:
 		return 502;

@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which origins a thread knows, and what of them outlives a reload. */
-#include "origin/origin_internal.h"
-
+/* Which origins a thread knows, and how it sees those of one snapshot. */
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/clock.h"
+#include "origin/origin_internal.h"
 
 struct origin_table *origin_table_new(struct loop *loop)
 {
 	struct origin_table *table = calloc(1, sizeof(*table));
+	uint64_t now_us = clock_now_us();
 
 	if (!table)
 		return NULL;
 	table->loop = loop;
+	table->random = balance_hash(&now_us, sizeof(now_us), 0);
 	list_init(&table->states);
+	list_init(&table->waiting);
 	return table;
 }
 
@@ -25,70 +29,17 @@ void origin_table_free(struct origin_table *table)
 	free(table);
 }
 
-static void origin_state_free(struct origin_state *state)
+uint64_t origin_random(struct origin_table *table)
 {
-	list_del(&state->node);
-	free(state->servers);
-	free(state->identity);
-	free(state);
+	return table->random += 0x9e3779b97f4a7c15ULL; /* the balancer mixes it */
 }
 
-void origin_state_ref(struct origin_state *state)
+static bool origin_is_bounded(const struct conf_origin *conf)
 {
-	state->refs++;
-}
-
-void origin_state_unref(struct origin_state *state)
-{
-	if (--state->refs == 0)
-		origin_state_free(state);
-}
-
-static struct origin_state *origin_state_new(struct origin_table *table,
-					     const struct conf_origin *conf)
-{
-	struct origin_state *state = calloc(1, sizeof(*state));
-
-	if (!state)
-		return NULL;
-	list_init(&state->node);
-	state->table = table;
-	state->identity = strdup(conf->identity);
-	state->servers = calloc(conf->n_servers, sizeof(*state->servers));
-	state->n_servers = conf->n_servers;
-	origin_pool_init(state);
-	if (!state->identity || !state->servers) {
-		origin_state_free(state);
-		return NULL;
-	}
-	for (size_t i = 0; i < conf->n_servers; i++) {
-		struct origin_server *server = &state->servers[i];
-
-		server->addr = conf->servers[i].addr;
-		server->weight = conf->servers[i].weight ? conf->servers[i].weight : 1;
-		addr_format(&server->addr, server->text);
-	}
-	list_add_tail(&state->node, &table->states);
-	return state;
-}
-
-/* Takes a reference for the caller. */
-static struct origin_state *origin_state_get(struct origin_table *table,
-					     const struct conf_origin *conf)
-{
-	struct origin_state *state;
-
-	list_for_each (node, &table->states) {
-		state = container_of(node, struct origin_state, node);
-		if (strcmp(state->identity, conf->identity) == 0) {
-			origin_state_ref(state);
-			return state;
-		}
-	}
-	state = origin_state_new(table, conf);
-	if (state)
-		origin_state_ref(state);
-	return state;
+	for (size_t i = 0; i < conf->n_servers; i++)
+		if (conf->servers[i].max_connections)
+			return true;
+	return conf->max_connections != 0;
 }
 
 struct origin_view *origin_view_new(struct origin_table *table, const struct conf *conf,
@@ -109,6 +60,7 @@ struct origin_view *origin_view_new(struct origin_table *table, const struct con
 		}
 		origin->conf = conf->origins[i];
 		origin->tls = contexts[i];
+		origin->is_bounded = origin_is_bounded(origin->conf);
 		view->n_origins++;
 	}
 	return view;
@@ -132,24 +84,4 @@ void origin_view_free(struct origin_view *view)
 struct origin *origin_view_get(struct origin_view *view, const struct conf_origin *conf)
 {
 	return &view->origins[conf->index];
-}
-
-size_t origin_balance(struct origin_state *state, size_t except)
-{
-	int64_t total = 0;
-	size_t best = SIZE_MAX;
-
-	for (size_t i = 0; i < state->n_servers; i++) {
-		struct origin_server *server = &state->servers[i];
-
-		if (i == except && state->n_servers > 1)
-			continue;
-		server->current_weight += server->weight;
-		total += server->weight;
-		if (best == SIZE_MAX ||
-		    server->current_weight > state->servers[best].current_weight)
-			best = i;
-	}
-	state->servers[best].current_weight -= total;
-	return best;
 }

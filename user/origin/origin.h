@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Connections to origins: which server, connect, TLS, and the pool of those kept alive. Per thread,
- * so without locks. An origin is keyed by its identity and outlives reloads; a view ties the
- * origins of one snapshot to a thread.
+ * so without locks; what threads share (health, load, places) is in server/. An origin is keyed by
+ * its identity and outlives reloads; a view ties the origins of one snapshot to a thread.
+ *
+ * A connection takes a place at its server and at its origin from before connecting until it is
+ * released or discarded: idle ones in the pool take none, so the limits bound what a server has to
+ * do at once, not how many sockets it holds. Who finds no place waits in a queue.
  */
 #ifndef PENSTOCK_ORIGIN_ORIGIN_H
 #define PENSTOCK_ORIGIN_ORIGIN_H
@@ -25,8 +29,19 @@ struct origin_table; /* a thread's origins */
 
 struct origin_table *origin_table_new(struct loop *loop) MUST_CHECK;
 
-/* Closes pooled connections; those taken must be back. Takes NULL. */
+/* Closes pooled connections; those taken must be back. The loop runs no more after it. Takes NULL.
+ */
 void origin_table_free(struct origin_table *table);
+
+/*
+ * News of a host name: from now on servers[`index`] of that origin stands for these addresses
+ * (their ports do not matter: it is the server's own), maybe for none. Addresses that stay keep
+ * their pool, load and place in the balancer; connections to those that go live on, but not in the
+ * pool. A name has no address until it is told here. 0; -ENOENT: no view has such an origin or
+ * server; -ENOMEM: nothing changed.
+ */
+int origin_table_update(struct origin_table *table, const char *identity, size_t index,
+			const struct addr *addrs, size_t n_addrs) MUST_CHECK;
 
 /*
  * The thread's origins of one snapshot. `contexts[i]` belongs to conf->origins[i] (NULL: no TLS).
@@ -44,8 +59,12 @@ struct origin *origin_view_get(struct origin_view *view, const struct conf_origi
  * end. */
 struct origin_conn {
 	struct io io; /* connected; TLS ready */
-	struct list node;
+	struct list node; /* in the pool */
+	struct list server_node; /* in its server's part of the pool */
 	struct origin_state *state;
+	struct origin_server *server;
+	bool has_place; /* at its server */
+	bool has_group_place; /* at its origin */
 	const char *server_text; /* address, for logs; lives as long as the connection */
 	bool reused; /* came from the pool: the server may have closed it meanwhile, so a request
 			may be tried again */
@@ -59,6 +78,9 @@ struct origin_conn {
 /* A wish for a connection; embedded in what waits. */
 struct origin_request {
 	bool fresh; /* never from the pool */
+	bool writes_first; /* bytes will be written at once: they may go with the SYN */
+	const struct addr *client; /* for balancing by source, read by origin_acquire() only; NULL:
+				      nobody's */
 	/* Exactly once, maybe before origin_acquire() returns. `conn` NULL: `reason` says why,
 	 * `detail` for the log. */
 	void (*on_ready)(struct origin_request *request, struct origin_conn *conn,
@@ -66,8 +88,12 @@ struct origin_request {
 	struct origin_attempt *attempt; /* internal */
 };
 
-/* Takes an idle connection or opens one; a server that refuses or hangs is followed by the next of
- * the origin. */
+/*
+ * Chooses a server, then takes an idle connection to it or opens one. A server that refuses or
+ * hangs is followed by another of the origin that was not tried yet (conf's `retries`; 0: as many
+ * as there are, at most 3 in all). Where all places are taken the request waits in the order of
+ * coming, `queue_timeout_ms` at most (0: `connect_timeout_ms`).
+ */
 void origin_acquire(struct origin *origin, struct origin_request *request);
 
 /* on_ready will not be called any more. Right also when nothing is under way. */

@@ -4,33 +4,21 @@
  * or all that may be tried have failed. Nothing of a request has been sent meanwhile, so trying
  * again is always safe.
  */
-#include "origin/origin_internal.h"
-
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "origin/origin_internal.h"
 #include "stats/stats.h"
 
-#define ORIGIN_MAX_TRIES 3
-
-struct origin_attempt {
-	struct origin_request *request;
-	struct origin *origin;
-	struct origin_conn *conn; /* NULL between tries */
-	struct timer timer;
-	size_t server;
-	size_t tries_left;
-	bool is_connected;
-	enum close_reason reason; /* of the last failure */
-	char detail[256];
-};
+#define ORIGIN_DEFAULT_TRIES 3
 
 static void origin_attempt_try(struct origin_attempt *attempt);
 
 static void origin_attempt_free(struct origin_attempt *attempt)
 {
+	origin_queue_leave(attempt);
 	timer_cancel(&attempt->timer);
 	if (attempt->conn)
 		origin_discard(attempt->conn);
@@ -38,16 +26,28 @@ static void origin_attempt_free(struct origin_attempt *attempt)
 	free(attempt);
 }
 
-static void origin_attempt_fail(struct origin_attempt *attempt)
+void origin_attempt_fail(struct origin_attempt *attempt, enum close_reason reason,
+			 const char *detail)
 {
 	struct origin_request *request = attempt->request;
-	enum close_reason reason = attempt->reason;
-	char detail[sizeof(attempt->detail)];
+	char text[sizeof(attempt->detail)];
 
-	memcpy(detail, attempt->detail, sizeof(detail));
+	snprintf(text, sizeof(text), "%s", detail ? detail : attempt->detail);
 	request->attempt = NULL;
 	origin_attempt_free(attempt);
-	request->on_ready(request, NULL, reason, detail);
+	request->on_ready(request, NULL, reason, text);
+}
+
+void origin_attempt_give_up(struct origin_attempt *attempt)
+{
+	char text[sizeof(attempt->detail)];
+
+	if (attempt->wish.n_tried) {
+		origin_attempt_fail(attempt, attempt->reason, NULL);
+		return;
+	}
+	origin_describe(attempt->origin, text, sizeof(text));
+	origin_attempt_fail(attempt, CLOSE_ORIGIN_DOWN, text);
 }
 
 static void origin_attempt_succeed(struct origin_attempt *attempt)
@@ -60,25 +60,34 @@ static void origin_attempt_succeed(struct origin_attempt *attempt)
 	origin_attempt_free(attempt);
 	conn->on_event = NULL;
 	conn->owner = NULL;
-	stats_inc(STAT_ORIGIN_CONNECTS);
+	stats_inc(conn->reused ? STAT_ORIGIN_REUSES : STAT_ORIGIN_CONNECTS);
 	request->on_ready(request, conn, CLOSE_DONE, NULL);
 }
 
-/* Notes why this server would not do, and goes on to the next. */
-static void origin_attempt_next(struct origin_attempt *attempt, enum close_reason reason,
-				const char *why)
+/* What we ran out of ourselves says nothing about the server. */
+static bool origin_is_servers_fault(enum close_reason reason)
+{
+	return reason != CLOSE_OUT_OF_DESCRIPTORS && reason != CLOSE_OUT_OF_MEMORY;
+}
+
+/* Notes why this server would not do, and goes on to the next. Owns the server's place where there
+ * is no connection that does. */
+static void origin_attempt_next(struct origin_attempt *attempt, struct origin_server *server,
+				enum close_reason reason, const char *why)
 {
 	attempt->reason = reason;
-	snprintf(attempt->detail, sizeof(attempt->detail), "%s: %s",
-		 attempt->origin->state->servers[attempt->server].text, why);
+	snprintf(attempt->detail, sizeof(attempt->detail), "%s: %s", server->text, why);
 	stats_inc(STAT_ORIGIN_CONNECT_FAILURES);
 	timer_cancel(&attempt->timer);
-	if (attempt->conn) {
+	if (origin_is_servers_fault(reason))
+		origin_note_failure(attempt->origin, server);
+	if (attempt->conn)
 		origin_discard(attempt->conn);
-		attempt->conn = NULL;
-	}
-	if (attempt->tries_left == 0)
-		origin_attempt_fail(attempt);
+	else
+		origin_give_place(attempt->origin->state, server, attempt->origin->is_bounded);
+	attempt->conn = NULL;
+	if (attempt->wish.n_tried == attempt->max_tries)
+		origin_attempt_give_up(attempt);
 	else
 		origin_attempt_try(attempt);
 }
@@ -104,9 +113,16 @@ static enum close_reason origin_reason_of_errno(int error)
 	}
 }
 
-static void origin_attempt_errno(struct origin_attempt *attempt, int error)
+static void origin_attempt_errno(struct origin_attempt *attempt, struct origin_server *server,
+				 int error)
 {
-	origin_attempt_next(attempt, origin_reason_of_errno(error), strerror(error));
+	origin_attempt_next(attempt, server, origin_reason_of_errno(error), strerror(error));
+}
+
+static void origin_attempt_ready(struct origin_attempt *attempt)
+{
+	server_note_success(attempt->conn->server->shared);
+	origin_attempt_succeed(attempt);
 }
 
 static void origin_attempt_shake(struct origin_attempt *attempt)
@@ -118,15 +134,22 @@ static void origin_attempt_shake(struct origin_attempt *attempt)
 		return;
 	case TLS_READY:
 		stats_inc(io->why_not_kernel ? STAT_KTLS_REFUSED : STAT_KTLS_HANDOVERS);
-		origin_attempt_succeed(attempt);
+		origin_attempt_ready(attempt);
 		return;
 	case TLS_UNVERIFIED:
-		origin_attempt_next(attempt, CLOSE_ORIGIN_UNVERIFIED, tls_error(io));
+		origin_attempt_next(attempt, attempt->conn->server, CLOSE_ORIGIN_UNVERIFIED,
+				    tls_error(io));
 		return;
 	case TLS_FAILED:
-		origin_attempt_next(attempt, CLOSE_ORIGIN_TLS_FAILED, tls_error(io));
+		origin_attempt_next(attempt, attempt->conn->server, CLOSE_ORIGIN_TLS_FAILED,
+				    tls_error(io));
 		return;
 	}
+}
+
+static const char *origin_attempt_host(const struct origin_attempt *attempt)
+{
+	return attempt->origin->conf->servers[attempt->conn->server->index].host;
 }
 
 static void origin_attempt_connected(struct origin_attempt *attempt)
@@ -136,13 +159,12 @@ static void origin_attempt_connected(struct origin_attempt *attempt)
 	attempt->is_connected = true;
 	attempt->conn->io.writable = true;
 	if (!origin->tls) {
-		origin_attempt_succeed(attempt);
+		origin_attempt_ready(attempt);
 		return;
 	}
-	if (tls_start_client(&attempt->conn->io, origin->tls,
-			     origin->conf->servers[attempt->server].host,
+	if (tls_start_client(&attempt->conn->io, origin->tls, origin_attempt_host(attempt),
 			     origin->state->table->loop))
-		origin_attempt_errno(attempt, ENOMEM);
+		origin_attempt_errno(attempt, attempt->conn->server, ENOMEM);
 	else
 		origin_attempt_shake(attempt);
 }
@@ -162,7 +184,7 @@ static void origin_attempt_event(struct origin_conn *conn)
 	if (getsockopt(conn->io.watch.fd, SOL_SOCKET, SO_ERROR, &error, &len))
 		error = errno;
 	if (error)
-		origin_attempt_errno(attempt, error);
+		origin_attempt_errno(attempt, conn->server, error);
 	else
 		origin_attempt_connected(attempt);
 }
@@ -171,42 +193,51 @@ static void origin_attempt_expire(struct timer *timer)
 {
 	struct origin_attempt *attempt = container_of(timer, struct origin_attempt, timer);
 
-	origin_attempt_next(attempt, CLOSE_ORIGIN_CONNECT_TIMEOUT,
-			    attempt->is_connected ? "TLS handshake timed out"
-						  : "connect timed out");
+	if (!attempt->conn)
+		origin_attempt_fail(attempt, CLOSE_ORIGIN_QUEUE_TIMEOUT,
+				    attempt->wish.n_tried ? NULL : "all places stayed taken");
+	else
+		origin_attempt_next(attempt, attempt->conn->server, CLOSE_ORIGIN_CONNECT_TIMEOUT,
+				    attempt->is_connected ? "TLS handshake timed out"
+							  : "connect timed out");
 }
 
 /* 0: connected; -EINPROGRESS; another -errno: this try is over. */
-static int origin_attempt_open(struct origin_attempt *attempt)
+static int origin_attempt_open(struct origin_attempt *attempt, struct origin_server *server)
 {
-	struct origin_state *state = attempt->origin->state;
-	const struct addr *addr = &state->servers[attempt->server].addr;
+	bool writes_first = attempt->request->writes_first || attempt->origin->tls;
 	struct io *io;
 	int err;
 
-	attempt->conn = origin_conn_new(attempt->origin, attempt->server);
+	attempt->conn = origin_conn_new(attempt->origin, server, writes_first);
 	if (!attempt->conn)
 		return -errno;
 	attempt->conn->owner = attempt;
 	attempt->conn->on_event = origin_attempt_event;
 	io = &attempt->conn->io;
 	/* Registered only once connecting: epoll tells of a fresh socket that it is hung up. */
-	err = connect(io->watch.fd, &addr->sa, addr->len) ? -errno : 0;
+	err = connect(io->watch.fd, &server->addr.sa, server->addr.len) ? -errno : 0;
 	if (err && err != -EINPROGRESS)
 		return err;
-	return loop_watch(state->table->loop, &io->watch, EPOLLIN | EPOLLOUT | EPOLLRDHUP) ?: err;
+	return loop_watch(attempt->origin->state->table->loop, &io->watch,
+			  EPOLLIN | EPOLLOUT | EPOLLRDHUP)
+		   ?: err;
 }
 
-static void origin_attempt_try(struct origin_attempt *attempt)
+void origin_attempt_go(struct origin_attempt *attempt, struct origin_server *server)
 {
 	int err;
 
-	attempt->tries_left--;
+	attempt->wish.tried[attempt->wish.n_tried++] = server;
 	attempt->is_connected = false;
-	attempt->server = origin_balance(attempt->origin->state, attempt->server);
-	err = origin_attempt_open(attempt);
+	attempt->conn = attempt->request->fresh ? NULL : origin_pool_take(attempt->origin, server);
+	if (attempt->conn) {
+		origin_attempt_succeed(attempt);
+		return;
+	}
+	err = origin_attempt_open(attempt, server);
 	if (err && err != -EINPROGRESS) {
-		origin_attempt_errno(attempt, -err);
+		origin_attempt_errno(attempt, server, -err);
 		return;
 	}
 	loop_timer_arm(attempt->origin->state->table->loop, &attempt->timer,
@@ -215,30 +246,98 @@ static void origin_attempt_try(struct origin_attempt *attempt)
 		origin_attempt_connected(attempt);
 }
 
-void origin_acquire(struct origin *origin, struct origin_request *request)
+static void origin_attempt_wait(struct origin_attempt *attempt)
 {
-	struct origin_conn *conn = request->fresh ? NULL : origin_pool_take(origin->state);
-	struct origin_attempt *attempt;
+	if (!origin_queue_enter(attempt))
+		origin_attempt_fail(attempt, CLOSE_ORIGIN_QUEUE_FULL,
+				    attempt->wish.n_tried ? NULL : "all places are taken");
+}
 
-	request->attempt = NULL;
-	if (conn) {
-		stats_inc(STAT_ORIGIN_REUSES);
-		request->on_ready(request, conn, CLOSE_DONE, NULL);
+static void origin_attempt_try(struct origin_attempt *attempt)
+{
+	struct origin_server *server;
+	enum origin_choice choice = ORIGIN_FULL;
+
+	if (!origin_queue_is_used(attempt->origin))
+		choice = origin_choose(attempt->origin, &attempt->wish, &server);
+	switch (choice) {
+	case ORIGIN_CHOSEN:
+		origin_attempt_go(attempt, server);
+		return;
+	case ORIGIN_FULL:
+		origin_attempt_wait(attempt);
+		return;
+	case ORIGIN_NONE:
+		origin_attempt_give_up(attempt);
 		return;
 	}
-	attempt = calloc(1, sizeof(*attempt));
-	if (!attempt) {
-		request->on_ready(request, NULL, CLOSE_OUT_OF_MEMORY, "out of memory");
-		return;
-	}
+}
+
+static size_t origin_max_tries(const struct conf_origin *conf)
+{
+	return MIN(conf->retries ? (size_t)conf->retries + 1 : (size_t)ORIGIN_DEFAULT_TRIES,
+		   (size_t)ORIGIN_MAX_TRIES);
+}
+
+static struct origin_attempt *origin_attempt_new(struct origin *origin,
+						 struct origin_request *request,
+						 const struct origin_wish *wish)
+{
+	struct origin_attempt *attempt = calloc(1, sizeof(*attempt));
+
+	if (!attempt)
+		return NULL;
 	attempt->request = request;
 	attempt->origin = origin;
-	attempt->server = SIZE_MAX;
-	attempt->tries_left = MIN(origin->state->n_servers, (size_t)ORIGIN_MAX_TRIES);
+	attempt->wish = *wish;
+	attempt->max_tries = origin_max_tries(origin->conf);
+	list_init(&attempt->node);
 	timer_init(&attempt->timer, origin_attempt_expire);
 	origin_state_ref(origin->state);
 	request->attempt = attempt;
-	origin_attempt_try(attempt);
+	return attempt;
+}
+
+/* The usual road: there is a place and a connection is kept, so nothing has to be remembered. */
+static bool origin_acquire_idle(struct origin *origin, struct origin_request *request,
+				const struct origin_wish *wish, struct origin_server **ret_server)
+{
+	struct origin_server *server = NULL;
+	struct origin_conn *conn;
+
+	*ret_server = NULL;
+	if (origin_queue_is_used(origin) || origin_choose(origin, wish, &server) != ORIGIN_CHOSEN)
+		return false;
+	*ret_server = server;
+	conn = request->fresh ? NULL : origin_pool_take(origin, server);
+	if (!conn)
+		return false;
+	stats_inc(STAT_ORIGIN_REUSES);
+	request->on_ready(request, conn, CLOSE_DONE, NULL);
+	return true;
+}
+
+void origin_acquire(struct origin *origin, struct origin_request *request)
+{
+	struct origin_wish wish = {0};
+	struct origin_attempt *attempt;
+	struct origin_server *server;
+
+	request->attempt = NULL;
+	wish.hash = request->client ? balance_hash_source(request->client)
+				    : origin_random(origin->state->table);
+	if (origin_acquire_idle(origin, request, &wish, &server))
+		return;
+	attempt = origin_attempt_new(origin, request, &wish);
+	if (!attempt) {
+		if (server)
+			origin_give_place(origin->state, server, origin->is_bounded);
+		request->on_ready(request, NULL, CLOSE_OUT_OF_MEMORY, "out of memory");
+	} else if (server) {
+		origin_attempt_go(attempt, server);
+	} else {
+		origin_attempt_try(attempt);
+	}
 }
 
 void origin_cancel(struct origin_request *request)

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Connections to origins: made, kept while idle, closed. Any event on an idle one means that it is
  * no use any more. */
-#include "origin/origin_internal.h"
-
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "origin/origin_internal.h"
 #include "stats/stats.h"
 
 static void origin_conn_event(struct watch *watch, uint32_t events)
@@ -20,21 +18,9 @@ static void origin_conn_event(struct watch *watch, uint32_t events)
 		conn->on_event(conn);
 }
 
-static int origin_socket(const struct addr *addr)
+struct origin_conn *origin_conn_new(struct origin *origin, struct origin_server *server,
+				    bool writes_first)
 {
-	int fd = socket(addr->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int on = 1;
-
-	if (fd < 0)
-		return -errno;
-	if (addr->sa.sa_family != AF_UNIX)
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	return fd;
-}
-
-struct origin_conn *origin_conn_new(struct origin *origin, size_t server)
-{
-	struct origin_state *state = origin->state;
 	struct origin_conn *conn = calloc(1, sizeof(*conn));
 	int fd;
 
@@ -42,7 +28,7 @@ struct origin_conn *origin_conn_new(struct origin *origin, size_t server)
 		errno = ENOMEM;
 		return NULL;
 	}
-	fd = origin_socket(&state->servers[server].addr);
+	fd = origin_socket(origin->conf, &server->addr, writes_first);
 	if (fd < 0) {
 		free(conn);
 		errno = -fd;
@@ -51,12 +37,25 @@ struct origin_conn *origin_conn_new(struct origin *origin, size_t server)
 	io_init_plain(&conn->io, fd);
 	conn->io.watch.on_event = origin_conn_event;
 	list_init(&conn->node);
-	conn->state = state;
-	conn->server_text = state->servers[server].text;
+	list_init(&conn->server_node);
+	conn->state = origin->state;
+	conn->server = server;
+	conn->has_place = true;
+	conn->has_group_place = origin->is_bounded;
+	conn->server_text = server->text;
 	conn->keepalive_ms = origin->conf->keepalive_ms;
 	conn->max_idle = origin->conf->max_idle;
-	origin_state_ref(state);
+	origin_server_ref(server);
+	origin_state_ref(origin->state);
 	return conn;
+}
+
+static void origin_conn_give_place(struct origin_conn *conn)
+{
+	if (conn->has_place)
+		origin_give_place(conn->state, conn->server, conn->has_group_place);
+	conn->has_place = false;
+	conn->has_group_place = false;
 }
 
 void origin_discard(struct origin_conn *conn)
@@ -65,6 +64,8 @@ void origin_discard(struct origin_conn *conn)
 
 	loop_forget(state->table->loop, &conn->io.watch);
 	io_close(&conn->io);
+	origin_conn_give_place(conn);
+	origin_server_unref(conn->server);
 	free(conn);
 	origin_state_unref(state);
 }
@@ -72,6 +73,7 @@ void origin_discard(struct origin_conn *conn)
 static void origin_pool_remove(struct origin_conn *conn)
 {
 	list_del(&conn->node);
+	list_del(&conn->server_node);
 	conn->state->n_idle--;
 	stats_add(STAT_ORIGIN_IDLE, -1);
 }
@@ -90,34 +92,46 @@ static void origin_idle_event(struct origin_conn *conn)
 	origin_discard(conn);
 }
 
-struct origin_conn *origin_pool_take(struct origin_state *state)
+struct origin_conn *origin_pool_take(struct origin *origin, struct origin_server *server)
 {
-	struct list *node = list_first(&state->idle);
+	struct list *node = list_first(&server->idle);
 	struct origin_conn *conn;
 
 	if (!node)
 		return NULL;
-	conn = container_of(node, struct origin_conn, node);
+	conn = container_of(node, struct origin_conn, server_node);
 	origin_pool_remove(conn);
+	conn->has_place = true;
+	conn->has_group_place = origin->is_bounded;
 	conn->on_event = NULL;
 	conn->reused = true;
 	return conn;
+}
+
+/* One reference is this connection's: without others nobody will ever ask for it. */
+static bool origin_is_worth_keeping(const struct origin_conn *conn)
+{
+	const struct origin_state *state = conn->state;
+
+	return !conn->io.peer_closed && state->n_idle < conn->max_idle &&
+	       state->refs > 1 + state->n_idle && conn->server->is_listed &&
+	       server_state(conn->server->shared, loop_now_ms(state->table->loop)) == SERVER_UP;
 }
 
 void origin_release(struct origin_conn *conn)
 {
 	struct origin_state *state = conn->state;
 
-	/* One reference is this connection's: without others nobody will ever ask for it. */
-	if (conn->io.peer_closed || state->n_idle >= conn->max_idle ||
-	    state->refs == 1 + state->n_idle) {
+	if (!origin_is_worth_keeping(conn)) {
 		origin_discard(conn);
 		return;
 	}
+	origin_conn_give_place(conn);
 	conn->owner = NULL;
 	conn->on_event = origin_idle_event;
 	conn->idle_until_ms = loop_now_ms(state->table->loop) + conn->keepalive_ms;
 	list_add_head(&conn->node, &state->idle);
+	list_add_head(&conn->server_node, &conn->server->idle);
 	state->n_idle++;
 	stats_inc(STAT_ORIGIN_IDLE);
 	if (!timer_is_armed(&state->idle_timer))
@@ -143,6 +157,18 @@ static void origin_pool_expire(struct timer *timer)
 		origin_discard(conn);
 	}
 	origin_state_unref(state);
+}
+
+void origin_pool_clear_server(struct origin_server *server)
+{
+	struct list *node;
+
+	while ((node = list_first(&server->idle))) {
+		struct origin_conn *conn = container_of(node, struct origin_conn, server_node);
+
+		origin_pool_remove(conn);
+		origin_discard(conn);
+	}
 }
 
 void origin_pool_clear(struct origin_state *state)

@@ -33,6 +33,8 @@
 	  "connections to origins that failed") \
 	X(ORIGIN_REUSES, origin_reuses, counter, "requests sent over a kept connection") \
 	X(ORIGIN_IDLE, origin_idle, gauge, "kept origin connections idle now") \
+	X(ORIGIN_QUEUED, origin_queued, counter, "requests that waited for a place at an origin") \
+	X(ORIGIN_WAITING, origin_waiting, gauge, "requests that wait for one now") \
 	X(CLIENT_RECEIVED_BYTES, client_received_bytes, counter, \
 	  "payload bytes received from clients") \
 	X(CLIENT_SENT_BYTES, client_sent_bytes, counter, "payload bytes sent to clients") \
