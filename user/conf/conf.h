@@ -247,6 +247,7 @@ struct conf {
 	enum log_format log_format;
 	enum log_level log_level;
 	bool access_log;
+	const char *dns_servers; /* "192.0.2.53,[2001:db8::53]:5353"; NULL: those of the host */
 	uint32_t log_interval_s; /* a line for long connections; 0: only at the end */
 	struct conf_relay_tuning relay;
 	struct conf_steer steer;

@@ -46,6 +46,10 @@ struct conn_lease *conn_lease_new(struct conn_thread *thread, struct snapshot *s
 /* For a lease that was never taken. Takes NULL. */
 void conn_lease_free(struct conn_lease *lease);
 
+/* News of a host name; see origin_table_update(). */
+int conn_thread_set_addresses(struct conn_thread *thread, const char *identity, size_t server,
+			      const struct addr *addrs, size_t n_addrs) MUST_CHECK;
+
 /* New connections use it; connections that are open keep theirs. */
 void conn_thread_take(struct conn_thread *thread, struct conn_lease *lease);
 

@@ -136,6 +136,12 @@ void conn_lease_unref(struct conn_lease *lease)
 		conn_lease_free(lease);
 }
 
+int conn_thread_set_addresses(struct conn_thread *thread, const char *identity, size_t server,
+			      const struct addr *addrs, size_t n_addrs)
+{
+	return origin_table_update(thread->origins, identity, server, addrs, n_addrs);
+}
+
 void conn_thread_take(struct conn_thread *thread, struct conn_lease *lease)
 {
 	struct conn_lease *old = thread->lease;

@@ -39,6 +39,7 @@ struct worker {
 	struct snapshot *snapshot; /* in force; NULL before the first bundle */
 	struct steer *steer;
 	struct health *health;
+	struct worker_names *names;
 	char *plane_text;
 	uint64_t started_ms;
 	struct timer drain_timer;
@@ -67,6 +68,13 @@ static int worker_lock_in(struct worker *worker, const struct conf *conf, struct
 
 	if (worker->is_locked_in)
 		return 0;
+	/* While /etc/resolv.conf can be read. */
+	worker->names = worker_names_new(worker, conf->dns_servers);
+	if (!worker->names) {
+		conf_diag_add(diag, (struct conf_mark){0}, "cannot look up host names: %s",
+			      strerror(errno));
+		return -EINVAL;
+	}
 	err = sandbox_enter(conf->user, &error);
 	if (err)
 		conf_diag_add(diag, (struct conf_mark){0},
@@ -234,6 +242,8 @@ static void worker_commit(struct worker *worker, struct snapshot *snapshot, stru
 	snapshot_unref(worker->snapshot);
 	worker->snapshot = snapshot;
 	worker_keep_plane(worker, bundle);
+	if (worker_names_apply(worker->names, snapshot->conf))
+		log_error("not all host names of servers are looked up: out of memory");
 	log_configure(snapshot->conf->log_format, snapshot->conf->log_level);
 }
 
@@ -370,6 +380,32 @@ static void worker_ignore_signals(void)
 	signal(SIGTERM, SIG_IGN);
 }
 
+static const struct conf_origin *worker_find_origin(const struct conf *conf, const char *identity)
+{
+	for (size_t i = 0; i < conf->n_origins; i++)
+		if (strcmp(conf->origins[i]->identity, identity) == 0)
+			return conf->origins[i];
+	return NULL;
+}
+
+/* All threads and the checks; the first failure is told, the others hear all the same. */
+int worker_tell_addresses(struct worker *worker, const struct worker_addresses *news)
+{
+	const struct conf_origin *origin =
+	    worker_find_origin(worker->snapshot->conf, news->identity);
+	int err = 0;
+
+	for (unsigned int i = 0; i < worker->n_threads; i++) {
+		int thread_err = worker_thread_tell(&worker->threads[i], news);
+
+		err = err ? err : thread_err;
+	}
+	if (origin && !err)
+		err = health_resolved(worker->health, origin, news->server, news->addrs,
+				      news->n_addrs);
+	return err;
+}
+
 static void worker_log_health(const struct health_change *change)
 {
 	if (change->is_up)
@@ -410,6 +446,7 @@ static void worker_done(struct worker *worker)
 	free(worker->threads);
 	flows_free(worker->shared.flows);
 	limit_table_free(worker->shared.limits);
+	worker_names_free(worker->names);
 	health_free(worker->health);
 	steer_free(worker->steer);
 	snapshot_unref(worker->snapshot);

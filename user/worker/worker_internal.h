@@ -53,6 +53,17 @@ int worker_thread_stage(struct worker_thread *thread, struct snapshot *snapshot,
 void worker_thread_commit(struct worker_thread *thread);
 void worker_thread_abort(struct worker_thread *thread);
 
+/* News of a host name, told to this thread. 0 or -errno. */
+struct worker_addresses {
+	const char *identity; /* of the origin */
+	size_t server;
+	const struct addr *addrs;
+	size_t n_addrs;
+};
+
+int worker_thread_tell(struct worker_thread *thread,
+		       const struct worker_addresses *news) MUST_CHECK;
+
 /* No more accepting; calls worker_thread_drained() in the main thread when nothing is left. */
 void worker_thread_drain(struct worker_thread *thread);
 
@@ -69,6 +80,19 @@ struct worker_facts {
 	unsigned int n_threads;
 	bool is_draining;
 };
+
+int worker_tell_addresses(struct worker *worker, const struct worker_addresses *news) MUST_CHECK;
+
+/* Of worker_names.c: host names of servers. `dns_servers` as resolver_new() has it. NULL and errno.
+ */
+struct worker_names;
+
+struct worker_names *worker_names_new(struct worker *worker, const char *dns_servers) MUST_CHECK;
+void worker_names_free(struct worker_names *names);
+
+/* Follows the names of this configuration from now on. 0 or -ENOMEM: it may follow fewer or more
+ * than wanted. */
+int worker_names_apply(struct worker_names *names, const struct conf *conf) MUST_CHECK;
 
 /* Of worker_flows.c. */
 json_t *worker_flows_json(const struct flows *flows, const struct conf *conf,

@@ -22,6 +22,7 @@ struct worker_call {
 	void (*function)(struct worker_call *call);
 	struct snapshot *snapshot;
 	struct bundle *bundle;
+	const struct worker_addresses *news;
 	int err;
 };
 
@@ -288,6 +289,20 @@ void worker_thread_commit(struct worker_thread *thread)
 void worker_thread_abort(struct worker_thread *thread)
 {
 	worker_thread_must_call(thread, worker_abort_in_thread);
+}
+
+static void worker_tell_in_thread(struct worker_call *call)
+{
+	const struct worker_addresses *news = call->news;
+
+	call->err = conn_thread_set_addresses(call->thread->conns, news->identity, news->server,
+					      news->addrs, news->n_addrs);
+}
+
+int worker_thread_tell(struct worker_thread *thread, const struct worker_addresses *news)
+{
+	return worker_thread_call(&(struct worker_call){
+	    .thread = thread, .function = worker_tell_in_thread, .news = news});
 }
 
 static void worker_tell_drained(void *argument)
