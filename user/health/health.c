@@ -9,7 +9,9 @@
 
 #include "health/health_internal.h"
 
-struct health *health_new(struct loop *loop, void (*on_change)(const struct health_change *change))
+struct health *health_new(struct loop *loop,
+			  void (*on_change)(void *argument, const struct health_change *change),
+			  void *argument)
 {
 	struct health *health = calloc(1, sizeof(*health));
 
@@ -17,6 +19,7 @@ struct health *health_new(struct loop *loop, void (*on_change)(const struct heal
 		return NULL;
 	health->loop = loop;
 	health->on_change = on_change;
+	health->argument = argument;
 	health->jitter_state = (uint64_t)(uintptr_t)health | 1;
 	list_init(&health->targets);
 	return health;
@@ -67,7 +70,7 @@ static void target_tell(struct health_target *target)
 	    .why = target->error,
 	};
 
-	target->health->on_change(&change);
+	target->health->on_change(target->health->argument, &change);
 }
 
 void health_target_checked(struct health_target *target, const char *error)

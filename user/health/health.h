@@ -23,7 +23,8 @@ struct health_change {
 };
 
 struct health *health_new(struct loop *loop,
-			  void (*on_change)(const struct health_change *change)) MUST_CHECK;
+			  void (*on_change)(void *argument, const struct health_change *change),
+			  void *argument) MUST_CHECK;
 
 /* Takes NULL. */
 void health_free(struct health *health);

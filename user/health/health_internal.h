@@ -9,7 +9,8 @@
 
 struct health {
 	struct loop *loop;
-	void (*on_change)(const struct health_change *change);
+	void (*on_change)(void *argument, const struct health_change *change);
+	void *argument; /* of on_change */
 	struct snapshot *snapshot; /* in force; NULL before the first */
 	struct list targets;
 	uint64_t jitter_state;

@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "server/server.h"
 #include "steer/steer_internal.h"
 
 #define PLAN_MAX_ENTRIES 1024 /* of one server set, after weighting */
@@ -66,12 +68,40 @@ static uint32_t plan_weight_unit(const struct conf_origin *origin)
 	return unit;
 }
 
+/*
+ * Which servers get new flows: those that are up, backups only where no other is; everybody where
+ * fewer are up than the origin's panic share, since then the checks are more likely wrong than the
+ * servers.
+ */
+static void plan_choose(const struct conf_origin *origin, bool *is_chosen, uint64_t now_ms)
+{
+	size_t n_up = 0, n_main = 0;
+
+	for (size_t i = 0; i < origin->n_servers; i++) {
+		struct server *server = server_get(origin->identity, &origin->servers[i].addr);
+
+		is_chosen[i] = !server || server_state(server, now_ms) == SERVER_UP;
+		n_up += is_chosen[i];
+		n_main += is_chosen[i] && !origin->servers[i].is_backup;
+		server_unref(server);
+	}
+	for (size_t i = 0; i < origin->n_servers; i++) {
+		bool is_panic =
+		    n_up == 0 || n_up * 100 < origin->n_servers * origin->health.panic_percent;
+
+		is_chosen[i] =
+		    is_panic || (is_chosen[i] && (n_main == 0 || !origin->servers[i].is_backup));
+	}
+}
+
 /* Each server as often as its weight says, and at least once. */
 static int plan_servers(const struct conf_origin *origin, struct steer_service *service)
 {
 	uint32_t unit = plan_weight_unit(origin);
+	bool is_chosen[PENSTOCK_MAX_SERVERS];
 	uint16_t n = 0;
 
+	plan_choose(origin, is_chosen, clock_now_ms());
 	service->servers = calloc(PLAN_MAX_ENTRIES, sizeof(*service->servers));
 	if (!service->servers)
 		return -ENOMEM;
@@ -87,7 +117,7 @@ static int plan_servers(const struct conf_origin *origin, struct steer_service *
 		err = plan_nat_addr(&server->addr, value.nat_addr);
 		if (err)
 			return err;
-		for (; times > 0 && n < PLAN_MAX_ENTRIES; times--)
+		for (; is_chosen[i] && times > 0 && n < PLAN_MAX_ENTRIES; times--)
 			service->servers[n++] = value;
 	}
 	service->value.n_servers = n;

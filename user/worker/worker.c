@@ -406,7 +406,7 @@ int worker_tell_addresses(struct worker *worker, const struct worker_addresses *
 	return err;
 }
 
-static void worker_log_health(const struct health_change *change)
+static void worker_log_change(const struct health_change *change)
 {
 	if (change->is_up)
 		log_info("server is up again", LOG_TEXT("origin", change->origin),
@@ -414,6 +414,19 @@ static void worker_log_health(const struct health_change *change)
 	else
 		log_warn("server is down", LOG_TEXT("origin", change->origin),
 			 LOG_TEXT("server", change->server), LOG_TEXT("why", change->why));
+}
+
+/* Connections look for themselves; the steer lane is told. */
+static void worker_server_changed(void *argument, const struct health_change *change)
+{
+	struct worker *worker = argument;
+	int err = 0;
+
+	worker_log_change(change);
+	if (worker->steer && worker->snapshot)
+		err = steer_publish(worker->steer, worker->snapshot->conf);
+	if (err)
+		log_error("the steer lane could not be told", LOG_TEXT("error", strerror(-err)));
 }
 
 static int worker_init(struct worker *worker, int bundle_fd)
@@ -426,7 +439,7 @@ static int worker_init(struct worker *worker, int bundle_fd)
 	if (!worker->loop)
 		return -errno;
 	worker->started_ms = loop_now_ms(worker->loop);
-	worker->health = health_new(worker->loop, worker_log_health);
+	worker->health = health_new(worker->loop, worker_server_changed, worker);
 	if (!worker->health)
 		return -ENOMEM;
 	err = stats_thread_init();

@@ -58,8 +58,9 @@ static struct {
 	char why[200];
 } seen;
 
-static void on_change(const struct health_change *change)
+static void on_change(void *argument, const struct health_change *change)
 {
+	assert_ptr_equal(argument, &seen);
 	assert_string_equal(change->origin, "o");
 	seen.ups += change->is_up;
 	seen.downs += !change->is_up;
@@ -98,7 +99,7 @@ static void setup(struct fixture *fixture, const char *identity)
 	fixture->conf = (struct conf){.origins = fixture->origins, .n_origins = 1};
 	fixture->snapshot =
 	    (struct snapshot){.conf = &fixture->conf, .client_contexts = fixture->contexts};
-	fixture->health = health_new(fixture->loop, on_change);
+	fixture->health = health_new(fixture->loop, on_change, &seen);
 	fixture->known = server_get(identity, &fixture->server.addr);
 	assert_non_null(fixture->health);
 	assert_int_equal(health_apply(fixture->health, &fixture->snapshot), 0);
