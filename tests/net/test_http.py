@@ -704,21 +704,39 @@ def test_drain_finishes_what_is_under_way(lab, start, raw):
     stopper.join(20)
 
 
+def strict_wrap(authority, sock):
+    """A TLS client that takes an end without close_notify for the error that it is."""
+    context = ssl.create_default_context(cafile=str(authority.file))
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
+    return context.wrap_socket(sock, server_hostname=NAME, suppress_ragged_eofs=False)
+
+
 def test_tls_client_speaks_http(lab, start, raw, authority):
     origin = raw(lambda request, _: length(b"ok"))
     site = authority.issue(NAME)
     configuration = config(lab)
     configuration["listeners"][0]["tls"] = {"certificates": [str(site.bundle)]}
     start(configuration)
-    context = ssl.create_default_context(cafile=str(authority.file))
-    with lab.client.connect(lab.node.address, PORT) as sock, context.wrap_socket(sock, server_hostname=NAME) as client:
+    with lab.client.connect(lab.node.address, PORT) as sock, strict_wrap(authority, sock) as client:
         for _ in range(3):
             client.sendall(f"GET / HTTP/1.1\r\nHost: {NAME}\r\n\r\n".encode())
             assert receive_response(client) == ("200", b"ok")
         client.sendall(f"GET / HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n".encode())
         assert receive_response(client) == ("200", b"ok")
-        assert client.recv(1) == b""  # an error where the end has no close_notify
+        assert client.recv(1) == b""
     assert origin.requests[0].all("x-forwarded-proto") == ["https"]
+
+
+def test_tls_idle_connection_ends_cleanly(lab, start, raw, authority):
+    raw(lambda request, _: length(b"ok"))
+    configuration = config(lab, timeouts={"keepalive": "100ms"})
+    configuration["listeners"][0]["tls"] = {"certificates": [str(authority.issue(NAME).bundle)]}
+    daemon = start(configuration)
+    with lab.client.connect(lab.node.address, PORT) as sock, strict_wrap(authority, sock) as client:
+        client.sendall(f"GET / HTTP/1.1\r\nHost: {NAME}\r\n\r\n".encode())
+        assert receive_response(client) == ("200", b"ok")
+        assert client.recv(1) == b""
+    laboratory.wait_until(lambda: daemon.status()["closes"].get("keepalive_timeout") == 1, "the end is counted")
 
 
 @pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])

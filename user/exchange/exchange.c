@@ -17,7 +17,7 @@
 #define TO(state) (1u << (EXCHANGE_##state))
 
 static const unsigned int exchange_allowed[EXCHANGE_STATE_MAX] = {
-    [EXCHANGE_HEAD] = TO(ACQUIRE) | TO(REPLY) | TO(ENDED),
+    [EXCHANGE_HEAD] = TO(ACQUIRE) | TO(REPLY) | TO(SHUT) | TO(ENDED),
     [EXCHANGE_ACQUIRE] = TO(RELAY) | TO(REPLY) | TO(ENDED),
     [EXCHANGE_RELAY] = TO(ACQUIRE) | TO(HEAD) | TO(REPLY) | TO(SHUT) | TO(ENDED),
     [EXCHANGE_REPLY] = TO(HEAD) | TO(SHUT) | TO(ENDED),
@@ -146,6 +146,13 @@ static enum exchange_state exchange_expire_relay(struct exchange *exchange)
 	return exchange_reply(exchange, is_client ? 408 : 504, reason, NULL);
 }
 
+/* Between requests: TLS has an end of its own (RFC 8446 section 6.1). */
+static enum exchange_state exchange_end_idle(struct exchange *exchange, enum close_reason reason)
+{
+	exchange->end_reason = reason;
+	return EXCHANGE_SHUT;
+}
+
 static enum exchange_state exchange_expire(struct exchange *exchange)
 {
 	switch (exchange->state) {
@@ -153,9 +160,9 @@ static enum exchange_state exchange_expire(struct exchange *exchange)
 		if (exchange->is_request)
 			return exchange_reply(exchange, 408, CLOSE_REQUEST_TIMEOUT, NULL);
 		if (exchange->is_draining)
-			return exchange_end(exchange, CLOSE_SHUTDOWN);
-		return exchange_end(exchange, exchange->n_requests ? CLOSE_KEEPALIVE_TIMEOUT
-								   : CLOSE_REQUEST_TIMEOUT);
+			return exchange_end_idle(exchange, CLOSE_SHUTDOWN);
+		return exchange_end_idle(exchange, exchange->n_requests ? CLOSE_KEEPALIVE_TIMEOUT
+									: CLOSE_REQUEST_TIMEOUT);
 	case EXCHANGE_RELAY:
 		return exchange_expire_relay(exchange);
 	case EXCHANGE_LINGER:
@@ -214,7 +221,7 @@ void exchange_drain(struct exchange *exchange)
 	if (exchange->state != EXCHANGE_HEAD || exchange->is_request || exchange->inbox.len_bytes)
 		return;
 	if (exchange->n_requests)
-		exchange_leave(exchange, exchange_end(exchange, CLOSE_SHUTDOWN));
+		exchange_leave(exchange, exchange_end_idle(exchange, CLOSE_SHUTDOWN));
 	else
 		exchange_set_deadline(exchange, EXCHANGE_FRESH_MS);
 }
