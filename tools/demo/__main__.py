@@ -153,6 +153,7 @@ class Demo:
               *self.bulk_arrives("https://shop.example/bulk", self.outer))
         done = self.curl("https://rogue.example/", self.outer, "-o", "/dev/null", "-w", "%{http_code}")
         claim("an origin that cannot be verified is refused: 502", done.stdout == "502", done.stdout + done.stderr)
+        self.penstock.process.wait_line("rogue.example")  # the line comes after the response
         claim("and the log says why", "origin_unverified" in self.penstock.log(), self.penstock.log()[-2000:])
 
     def splice(self):

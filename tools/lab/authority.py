@@ -52,5 +52,6 @@ class Authority:
         openssl("req", "-new", "-nodes", *key_options(kind), "-subj", f"/CN={names[0]}", "-keyout", key, "-out", request)
         openssl("x509", "-req", "-in", request, "-CA", self.file, "-CAkey", self.key, "-set_serial", self.count,
                 "-days", days, "-extfile", extensions, "-out", chain)
+        bundle.touch(mode=0o600)
         bundle.write_text(chain.read_text() + key.read_text())
         return Certificate(chain, key, bundle)
