@@ -70,7 +70,11 @@
 	X(ORIGIN_QUEUE_FULL, origin_queue_full, \
 	  "the origin has no free place, and no room for another that waits") \
 	X(ORIGIN_QUEUE_TIMEOUT, origin_queue_timeout, "no place at the origin came free in time") \
-	X(ORIGIN_DOWN, origin_down, "no server of the origin is usable")
+	X(ORIGIN_DOWN, origin_down, "no server of the origin is usable") \
+	X(PROXY_MALFORMED, proxy_malformed, \
+	  "no valid PROXY protocol header from where one is expected") \
+	X(PROXY_TIMEOUT, proxy_timeout, "no complete PROXY protocol header in time") \
+	X(ACCESS_DENIED, access_denied, "the client's address is not allowed here")
 
 #define PENSTOCK_ENUM_STEER(name, word, help) STEER_##name,
 #define PENSTOCK_ENUM_CLOSE(name, word, help) CLOSE_##name,

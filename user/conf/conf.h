@@ -299,6 +299,10 @@ int conf_each_file(const struct conf *conf,
  * malloc()ed; NULL: no memory. */
 char *conf_schema(void) MUST_CHECK;
 
+/* Ports do not matter; an IPv4-mapped IPv6 address counts as the IPv4 one; UNIX addresses are in no
+ * block. */
+bool conf_nets_contain(const struct conf_nets *nets, const struct addr *addr);
+
 const char *conf_lane_word(enum conf_lane lane);
 const char *conf_relay_word(enum conf_relay relay);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The state machine: the only place that writes a connection's state, and the only place that ends
- * one. What is done in a state stands in conn_hello.c, conn_splice.c and conn_terminate.c.
+ * one. What is done in a state stands in conn_proxy.c, conn_hello.c, conn_splice.c and
+ * conn_terminate.c.
  */
 #include "conn/conn_internal.h"
 
@@ -17,7 +18,8 @@
 #define TO(state) (1u << (CONN_##state))
 
 static const unsigned int conn_allowed[CONN_STATE_MAX] = {
-    [CONN_NEW] = TO(HELLO) | TO(CONNECT) | TO(HANDSHAKE) | TO(HTTP) | TO(CLOSED),
+    [CONN_NEW] = TO(PROXY) | TO(HELLO) | TO(CONNECT) | TO(HANDSHAKE) | TO(HTTP) | TO(CLOSED),
+    [CONN_PROXY] = TO(HELLO) | TO(CONNECT) | TO(HANDSHAKE) | TO(HTTP) | TO(CLOSED),
     [CONN_HELLO] = TO(CONNECT) | TO(HANDSHAKE) | TO(HTTP) | TO(CLOSED),
     [CONN_CONNECT] = TO(RELAY) | TO(CLOSED),
     [CONN_RELAY] = TO(CLOSED),
@@ -27,11 +29,9 @@ static const unsigned int conn_allowed[CONN_STATE_MAX] = {
 };
 
 static enum conn_state (*const conn_steps[CONN_STATE_MAX])(struct conn *conn) = {
-    [CONN_NEW] = conn_step_new,
-    [CONN_HELLO] = conn_step_hello,
-    [CONN_CONNECT] = conn_step_connect,
-    [CONN_RELAY] = conn_step_relay,
-    [CONN_HANDSHAKE] = conn_step_handshake,
+    [CONN_NEW] = conn_step_new,	    [CONN_PROXY] = conn_step_proxy,
+    [CONN_HELLO] = conn_step_hello, [CONN_CONNECT] = conn_step_connect,
+    [CONN_RELAY] = conn_step_relay, [CONN_HANDSHAKE] = conn_step_handshake,
     [CONN_HTTP] = conn_step_http,
 };
 
@@ -52,7 +52,7 @@ static void conn_goto(struct conn *conn, enum conn_state next)
 	BUG_ON(!(conn_allowed[conn->state] & (1u << next)));
 	conn->state = next;
 	timer_cancel(&conn->timer);
-	if (next == CONN_HELLO)
+	if (next == CONN_PROXY || next == CONN_HELLO)
 		conn_arm(conn, listener->hello_timeout_ms);
 	else if (next == CONN_HANDSHAKE)
 		conn_arm(conn, listener->handshake_timeout_ms);
@@ -114,9 +114,12 @@ static void conn_expire(struct timer *timer)
 	struct conn *conn = container_of(timer, struct conn, timer);
 
 	switch (conn->state) {
-	case CONN_HELLO:
+	case CONN_PROXY:
 		conn_close(conn,
-			   conn->lease->thread->is_draining ? CLOSE_SHUTDOWN : CLOSE_HELLO_TIMEOUT);
+			   conn->lease->thread->is_draining ? CLOSE_SHUTDOWN : CLOSE_PROXY_TIMEOUT);
+		return;
+	case CONN_HELLO:
+		conn_expire_hello(conn);
 		return;
 	case CONN_HANDSHAKE:
 		conn_close(conn, CLOSE_HANDSHAKE_TIMEOUT);
@@ -153,7 +156,9 @@ void conn_close(struct conn *conn, enum close_reason reason)
 	conn_terminate_done(conn);
 	loop_forget(conn_loop(conn), &conn->io.watch);
 	io_close(&conn->io);
+	free(conn->destination);
 	free(conn->sni);
+	free(conn->alpn);
 	free(conn->detail);
 	conn_live_stop(conn);
 	conn_give_place(conn);
@@ -215,7 +220,6 @@ void conn_accept(struct conn_thread *thread, size_t listener_index, int fd, cons
 	    &thread->lease->snapshot->conf->listeners[listener_index];
 	bool has_room = conn_has_room(thread, listener);
 	struct conn *conn = has_room ? conn_new(thread, listener, fd, peer) : NULL;
-	enum close_reason reason;
 	int on = 1;
 
 	if (!conn) {
@@ -226,10 +230,6 @@ void conn_accept(struct conn_thread *thread, size_t listener_index, int fd, cons
 	if (peer->sa.sa_family != AF_UNIX)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	conn_join_thread(conn);
-	if (!conn_take_place(conn, &reason)) {
-		conn_close(conn, reason);
-		return;
-	}
 	conn_live_start(conn);
 	conn_run(conn);
 }

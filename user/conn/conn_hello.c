@@ -26,25 +26,54 @@ static void conn_refuse_name(struct conn *conn)
 	ssize_t n;
 
 	n = io_send(&conn->io, &part, 1, false);
-	if (n > 0)
-		n = io_recv(&conn->io, loop_scratch(conn_loop(conn)), LOOP_SCRATCH_BYTES);
 	(void)n; /* the connection ends in any case */
+	conn_discard_input(conn);
+}
+
+static struct route_seen conn_seen(const struct conn *conn, const struct client_hello *hello)
+{
+	return (struct route_seen){
+	    .is_tls = conn->is_tls,
+	    .sni = str_from(hello->sni),
+	    .alpn = hello->alpn,
+	    .alpn_len = hello->alpn_len_bytes,
+	    .source = &conn->peer,
+	    .destination = conn->destination,
+	};
+}
+
+/* What of the ClientHello somebody will ask for later. 0 or -ENOMEM. */
+static int conn_keep_hello(struct conn *conn, const struct client_hello *hello)
+{
+	if (hello->sni[0]) {
+		conn->sni = strdup(hello->sni);
+		if (!conn->sni)
+			return -ENOMEM;
+	}
+	if (hello->alpn_len_bytes == 0 || !conn->route)
+		return 0;
+	if (conn->route->lane == CONF_LANE_SPLICE && !conn->route->origin->proxy_protocol)
+		return 0;
+	conn->alpn = malloc(hello->alpn_len_bytes);
+	if (!conn->alpn)
+		return -ENOMEM;
+	memcpy(conn->alpn, hello->alpn, hello->alpn_len_bytes);
+	conn->alpn_len = hello->alpn_len_bytes;
+	return 0;
 }
 
 /* Where a connection whose first bytes are known goes. */
-static enum conn_state conn_choose_lane(struct conn *conn, const char *sni)
+static enum conn_state conn_choose_lane(struct conn *conn, const struct client_hello *hello)
 {
 	struct tls_server_ctx *context =
 	    conn->lease->snapshot->server_contexts[conn->listener->index];
+	struct route_seen seen = conn_seen(conn, hello);
 
-	if (*sni) {
-		conn->sni = strdup(sni);
-		if (!conn->sni)
-			return conn_end(conn, CLOSE_OUT_OF_MEMORY);
-	}
-	conn->route = route_connection(conn->listener, conn->is_tls, str_from(sni));
+	conn->route = route_connection(conn->listener, &seen);
+	if (conn_keep_hello(conn, hello))
+		return conn_end(conn, CLOSE_OUT_OF_MEMORY);
 	if (!conn->route) {
-		if (conn->is_tls)
+		if (conn->is_tls && conn->peeked_bytes)
 			conn_refuse_name(conn);
 		return conn_end(conn, CLOSE_NO_ROUTE);
 	}
@@ -58,22 +87,65 @@ static enum conn_state conn_choose_lane(struct conn *conn, const char *sni)
 	return CONN_HANDSHAKE;
 }
 
-enum conn_state conn_step_new(struct conn *conn)
+static bool conn_is_allowed(const struct conn *conn)
 {
-	if (route_needs_client_hello(conn->listener))
-		return CONN_HELLO;
-	conn->is_tls = conn->listener->tls != NULL;
-	return conn_choose_lane(conn, "");
+	const struct conf_listener *listener = conn->listener;
+
+	if (conf_nets_contain(&listener->deny, &conn->peer))
+		return false;
+	return listener->allow.n_nets == 0 || conf_nets_contain(&listener->allow, &conn->peer);
 }
 
-static enum conn_state conn_peek_failed(struct conn *conn, ssize_t n)
+enum conn_state conn_admit(struct conn *conn)
 {
-	if (n == 0)
+	static const struct client_hello no_hello;
+	struct route_seen seen;
+	enum close_reason reason;
+
+	if (!conn_is_allowed(conn)) {
+		conn_discard_input(conn);
+		return conn_end(conn, CLOSE_ACCESS_DENIED);
+	}
+	if (!conn_take_place(conn, &reason))
+		return conn_end(conn, reason);
+	if (route_needs_destination(conn->listener) && conn_learn_destination(conn))
+		return conn_end(conn, CLOSE_OUT_OF_MEMORY);
+	seen = conn_seen(conn, &no_hello);
+	if (route_needs_client_hello(conn->listener, &seen))
+		return CONN_HELLO;
+	conn->is_tls = conn->listener->tls != NULL;
+	return conn_choose_lane(conn, &no_hello);
+}
+
+/*
+ * A client that says nothing may wait for the server's first word, as with SSH and MySQL. It is
+ * passed on where bytes that are not TLS are. (HTTP has no such servers: there it is late.)
+ */
+static enum conn_state conn_choose_for_silent(struct conn *conn)
+{
+	static const struct client_hello no_hello;
+	struct route_seen seen = conn_seen(conn, &no_hello);
+	const struct conf_route *route = route_connection(conn->listener, &seen);
+
+	if (conn->lease->thread->is_draining)
+		return conn_end(conn, CLOSE_SHUTDOWN);
+	if (!route || route->lane != CONF_LANE_SPLICE)
+		return conn_end(conn, CLOSE_HELLO_TIMEOUT);
+	return conn_choose_lane(conn, &no_hello);
+}
+
+void conn_expire_hello(struct conn *conn)
+{
+	conn->hello_expired = true;
+	conn->io.readable = true; /* a last look */
+	conn_run(conn);
+}
+
+static enum conn_state conn_await_hello(struct conn *conn)
+{
+	if (conn->io.peer_closed)
 		return conn_end(conn, CLOSE_CLIENT_ABORT);
-	if (errno != EAGAIN)
-		return conn_end(conn, CLOSE_CLIENT_RESET);
-	conn->io.readable = false;
-	return CONN_HELLO;
+	return conn->hello_expired ? conn_end(conn, CLOSE_HELLO_TIMEOUT) : CONN_HELLO;
 }
 
 enum conn_state conn_step_hello(struct conn *conn)
@@ -85,14 +157,18 @@ enum conn_state conn_step_hello(struct conn *conn)
 	if (!conn->io.readable)
 		return CONN_HELLO;
 	n = recv(conn->io.watch.fd, scratch, LOOP_SCRATCH_BYTES, MSG_PEEK | MSG_DONTWAIT);
+	if (n < 0 && errno == EAGAIN && conn->hello_expired) {
+		conn->io.readable = false;
+		return conn_choose_for_silent(conn);
+	}
 	if (n <= 0)
-		return conn_peek_failed(conn, n);
+		return conn_peek_failed(conn, n, CONN_HELLO);
 	/* All that is there was seen: only a further segment, or the end, makes another event. */
 	conn->io.readable = false;
 	conn->peeked_bytes = (size_t)n;
 	switch (classify_client_hello((const uint8_t *)scratch, (size_t)n, &hello)) {
 	case CLASSIFY_NEED_MORE:
-		return conn->io.peer_closed ? conn_end(conn, CLOSE_CLIENT_ABORT) : CONN_HELLO;
+		return conn_await_hello(conn);
 	case CLASSIFY_CLIENT_HELLO:
 		conn->is_tls = true;
 		break;
@@ -104,5 +180,5 @@ enum conn_state conn_step_hello(struct conn *conn)
 		return conn_end(conn, CLOSE_HELLO_TOO_LARGE);
 	}
 	conn->io.readable = true; /* peeked at is not read */
-	return conn_choose_lane(conn, hello.sni);
+	return conn_choose_lane(conn, &hello);
 }

@@ -10,6 +10,7 @@
 
 enum conn_state {
 	CONN_NEW,
+	CONN_PROXY, /* reading ahead for a PROXY protocol header */
 	CONN_HELLO, /* reading ahead for a ClientHello */
 	CONN_CONNECT, /* splice lane: waiting for the origin */
 	CONN_RELAY, /* splice lane: bytes flow */
@@ -66,10 +67,15 @@ struct conn {
 	bool is_tls;
 	bool origin_failed;
 	bool exchange_ended;
+	bool hello_expired; /* the time for a ClientHello is over */
 	bool is_half_closed; /* noted: its timeout counts from there */
 	struct io io; /* the client's */
-	struct addr peer;
+	struct addr peer; /* the client: as a PROXY header told, where one did */
+	struct addr *destination; /* that it connected to; NULL: nobody asked yet */
 	char *sni; /* lower case; NULL where none */
+	uint8_t *alpn; /* what the ClientHello offers, as route_seen has it; NULL where nobody will
+			  ask */
+	size_t alpn_len;
 	char *detail; /* of a failure, for the log */
 	struct timer timer;
 	struct task task;
@@ -109,11 +115,28 @@ struct loop *conn_loop(const struct conn *conn);
 /* One step per state: does what can be done now, returns the next state or the same where it has to
  * wait. */
 enum conn_state conn_step_new(struct conn *conn);
+enum conn_state conn_step_proxy(struct conn *conn);
 enum conn_state conn_step_hello(struct conn *conn);
 enum conn_state conn_step_connect(struct conn *conn);
 enum conn_state conn_step_relay(struct conn *conn);
 enum conn_state conn_step_handshake(struct conn *conn);
 enum conn_state conn_step_http(struct conn *conn);
+
+/* Who the client is, is known: may it be here, and where does it go? The next state. */
+enum conn_state conn_admit(struct conn *conn);
+
+/* A read ahead said 0 or failed: `state` where more may come. */
+enum conn_state conn_peek_failed(struct conn *conn, ssize_t n, enum conn_state state);
+
+/* What is there is read and thrown away: closing with unread bytes would send a reset, which may
+ * overtake what was sent. */
+void conn_discard_input(struct conn *conn);
+
+/* Fills conn->destination, where it is not yet. 0 or -errno. */
+int conn_learn_destination(struct conn *conn) MUST_CHECK;
+
+/* The time for a ClientHello is over. */
+void conn_expire_hello(struct conn *conn);
 
 /* What the timer of CONN_RELAY means when it fires. */
 void conn_expire_relay(struct conn *conn);

@@ -161,7 +161,8 @@ void conn_thread_drain(struct conn_thread *thread, void (*on_drained)(void *argu
 
 		if (conn->exchange)
 			exchange_drain(conn->exchange);
-		else if (conn->state == CONN_HELLO && conn->peeked_bytes == 0)
+		else if ((conn->state == CONN_PROXY || conn->state == CONN_HELLO) &&
+			 conn->peeked_bytes == 0)
 			conn_arm(conn, CONN_FRESH_MS);
 	}
 	thread->on_drained = on_drained;

@@ -47,7 +47,12 @@ struct exchange_client {
 	const struct conf_listener *listener;
 	struct origin_view *origins;
 	struct addr peer;
-	struct str sni; /* "" where none; lives as long as the exchange */
+	struct str sni; /* "" where none; as what else is pointed to, lives as long as the exchange
+			 */
+	const struct addr *destination; /* that the client connected to; NULL: no route looks at it
+					 */
+	const uint8_t *alpn; /* as route_seen has it */
+	size_t alpn_len;
 	bool is_tls;
 	void *owner;
 	void (*on_request)(void *owner, const struct exchange_record *record);

@@ -51,6 +51,14 @@ static int exchange_find_route(struct exchange *exchange, const struct h1_reques
 			       enum h1_fault *ret_fault)
 {
 	const struct exchange_client *client = &exchange->client;
+	struct route_seen seen = {
+	    .is_tls = client->is_tls,
+	    .sni = client->sni,
+	    .alpn = client->alpn,
+	    .alpn_len = client->alpn_len,
+	    .source = &client->peer,
+	    .destination = client->destination,
+	};
 	struct str path = request->path;
 	char *buffer = NULL;
 
@@ -62,7 +70,7 @@ static int exchange_find_route(struct exchange *exchange, const struct h1_reques
 	*ret_fault = h1_path_normalise(path, buffer, &path);
 	if (!*ret_fault)
 		exchange->turn->route =
-		    route_request(client->listener, client->sni, h1_host_name(request->host), path);
+		    route_request(client->listener, &seen, h1_host_name(request->host), path);
 	free(buffer);
 	return 0;
 }

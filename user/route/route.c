@@ -34,16 +34,61 @@ static bool route_matches_or_any(const char *pattern, struct str name)
 	return !pattern || route_name_matches(pattern, name);
 }
 
-bool route_needs_client_hello(const struct conf_listener *listener)
+static bool route_has_addr(const struct conf_nets *nets, const struct addr *addr)
 {
-	bool splices = false;
+	return nets->n_nets == 0 || (addr && conf_nets_contain(nets, addr));
+}
 
-	/* The first route takes all: nothing is to be learned. */
-	if (listener->routes[0].lane != CONF_LANE_TERMINATE && !listener->routes[0].sni)
-		return false;
+static bool route_takes_addrs(const struct conf_route *route, const struct route_seen *seen)
+{
+	return route_has_addr(&route->sources, seen->source) &&
+	       route_has_addr(&route->destinations, seen->destination);
+}
+
+static bool route_takes_alpn(const struct conf_route *route, const struct route_seen *seen)
+{
+	struct str name;
+
+	if (route->n_alpn == 0)
+		return true;
+	for (size_t at = 0; at < seen->alpn_len; at += name.len + 1) {
+		name = (struct str){(const char *)seen->alpn + at + 1, seen->alpn[at]};
+		for (size_t i = 0; i < route->n_alpn; i++)
+			if (str_is_equal(str_from(route->alpn[i]), name))
+				return true;
+	}
+	return false;
+}
+
+bool route_needs_destination(const struct conf_listener *listener)
+{
 	for (size_t i = 0; i < listener->n_routes; i++)
-		splices |= listener->routes[i].lane == CONF_LANE_SPLICE;
-	return splices;
+		if (listener->routes[i].destinations.n_nets)
+			return true;
+	return false;
+}
+
+/* Takes all that come from an address that it takes: nothing more is to be learned. */
+static bool route_is_final(const struct conf_route *route)
+{
+	return route->lane != CONF_LANE_TERMINATE && !route->sni && route->n_alpn == 0;
+}
+
+bool route_needs_client_hello(const struct conf_listener *listener, const struct route_seen *seen)
+{
+	bool is_first = true, needs_hello = false;
+
+	for (size_t i = 0; i < listener->n_routes; i++) {
+		const struct conf_route *route = &listener->routes[i];
+
+		if (!route_takes_addrs(route, seen))
+			continue;
+		if (is_first && route_is_final(route))
+			return false;
+		is_first = false;
+		needs_hello |= route->lane == CONF_LANE_SPLICE || route->n_alpn;
+	}
+	return needs_hello;
 }
 
 /* Can this listener end what came? */
@@ -53,39 +98,57 @@ static bool route_can_terminate(const struct conf_listener *listener, bool is_tl
 }
 
 static bool route_takes_connection(const struct conf_listener *listener,
-				   const struct conf_route *route, bool is_tls, struct str sni)
+				   const struct conf_route *route, const struct route_seen *seen)
 {
-	if (route->lane != CONF_LANE_TERMINATE)
-		return route_matches_or_any(route->sni, sni);
-	if (!route_can_terminate(listener, is_tls))
+	if (!route_takes_addrs(route, seen) || !route_takes_alpn(route, seen))
 		return false;
-	return !is_tls || route_matches_or_any(route->sni ? route->sni : route->host, sni);
+	if (route->lane != CONF_LANE_TERMINATE)
+		return route_matches_or_any(route->sni, seen->sni);
+	if (!route_can_terminate(listener, seen->is_tls))
+		return false;
+	return !seen->is_tls ||
+	       route_matches_or_any(route->sni ? route->sni : route->host, seen->sni);
 }
 
-const struct conf_route *route_connection(const struct conf_listener *listener, bool is_tls,
-					  struct str sni)
+/* Whatever its host: the request will tell. */
+static bool route_could_take_request(const struct conf_listener *listener,
+				     const struct conf_route *route, const struct route_seen *seen)
 {
-	if (!route_needs_client_hello(listener))
-		return &listener->routes[0];
-	for (size_t i = 0; i < listener->n_routes; i++)
-		if (route_takes_connection(listener, &listener->routes[i], is_tls, sni))
-			return &listener->routes[i];
-	for (size_t i = 0; i < listener->n_routes; i++)
-		if (listener->routes[i].lane == CONF_LANE_TERMINATE && !listener->routes[i].sni &&
-		    route_can_terminate(listener, is_tls))
+	return route->lane == CONF_LANE_TERMINATE && !route->sni &&
+	       route_can_terminate(listener, seen->is_tls) && route_takes_addrs(route, seen) &&
+	       route_takes_alpn(route, seen);
+}
+
+const struct conf_route *route_connection(const struct conf_listener *listener,
+					  const struct route_seen *seen)
+{
+	bool by_addrs = !route_needs_client_hello(listener, seen);
+	const struct conf_route *route;
+
+	for (size_t i = 0; i < listener->n_routes; i++) {
+		route = &listener->routes[i];
+		if (by_addrs ? route_takes_addrs(route, seen)
+			     : route_takes_connection(listener, route, seen))
+			return route;
+	}
+	for (size_t i = 0; i < listener->n_routes && !by_addrs; i++)
+		if (route_could_take_request(listener, &listener->routes[i], seen))
 			return &listener->routes[i];
 	return NULL;
 }
 
-const struct conf_route *route_request(const struct conf_listener *listener, struct str sni,
-				       struct str host, struct str path)
+const struct conf_route *route_request(const struct conf_listener *listener,
+				       const struct route_seen *seen, struct str host,
+				       struct str path)
 {
 	for (size_t i = 0; i < listener->n_routes; i++) {
 		const struct conf_route *route = &listener->routes[i];
 
-		if (route->lane == CONF_LANE_TERMINATE && route_matches_or_any(route->sni, sni) &&
+		if (route->lane == CONF_LANE_TERMINATE &&
+		    route_matches_or_any(route->sni, seen->sni) &&
 		    route_matches_or_any(route->host, host) &&
-		    (!route->path || route_path_matches(route->path, path)))
+		    (!route->path || route_path_matches(route->path, path)) &&
+		    route_takes_addrs(route, seen) && route_takes_alpn(route, seen))
 			return route;
 	}
 	return NULL;

@@ -11,8 +11,22 @@
 #include "base/str.h"
 #include "conf/conf.h"
 
-/* What a listener must learn before it can choose a lane. */
-bool route_needs_client_hello(const struct conf_listener *listener);
+/* What was seen of a connection so far. */
+struct route_seen {
+	bool is_tls; /* false also where no ClientHello came */
+	struct str sni; /* "" where none */
+	const uint8_t *alpn; /* what the client offers: length-prefixed names */
+	size_t alpn_len;
+	const struct addr *source; /* NULL: in no block, as UNIX addresses are */
+	const struct addr *destination;
+};
+
+/* Does a route look at the address that clients connected to? */
+bool route_needs_destination(const struct conf_listener *listener);
+
+/* Must the ClientHello be read before a lane can be chosen? Looks at the addresses alone, so that a
+ * client whose routes look at nothing else need not speak first. */
+bool route_needs_client_hello(const struct conf_listener *listener, const struct route_seen *seen);
 
 /*
  * At accept, or after the ClientHello: the first route that can match. A splice route is final. A
@@ -23,17 +37,18 @@ bool route_needs_client_hello(const struct conf_listener *listener);
  * terminate route without "sni" counts here by its "host": {host: a, to} before {sni: b, pass}
  * leaves b to the latter. Where nothing matches so, any terminate route without "sni" does.
  *
- * `is_tls` false and `sni` "" where no ClientHello came. A listener without tls never yields a
- * terminate route for TLS bytes, one with tls never for plain bytes. Where no ClientHello is needed
- * (route_needs_client_hello()) both arguments mean nothing.
+ * A listener without tls never yields a terminate route for TLS bytes, one with tls never for plain
+ * bytes. Where no ClientHello is needed (route_needs_client_hello()) only the addresses mean
+ * something.
  */
-const struct conf_route *route_connection(const struct conf_listener *listener, bool is_tls,
-					  struct str sni);
+const struct conf_route *route_connection(const struct conf_listener *listener,
+					  const struct route_seen *seen);
 
 /* Among the terminate routes. `host` without port, any case; `path` without query, beginning with
  * "/". NULL: none. */
-const struct conf_route *route_request(const struct conf_listener *listener, struct str sni,
-				       struct str host, struct str path);
+const struct conf_route *route_request(const struct conf_listener *listener,
+				       const struct route_seen *seen, struct str host,
+				       struct str path);
 
 /* "example.com" matches itself, "*.example.com" one label more; the pattern is lower case. */
 bool route_name_matches(const char *pattern, struct str name);

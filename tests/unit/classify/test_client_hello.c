@@ -308,6 +308,27 @@ static void test_grease(void **state)
 	check_cuts(made->wire.bytes, made->wire.len_bytes);
 }
 
+/*
+ * An encrypted ClientHello (draft-ietf-tls-esni, extension 0xfe0d), real or GREASE, is routed by
+ * what its outer part says: nobody but the server can tell the two apart.
+ */
+static void test_encrypted(void **state)
+{
+	struct made *made = *state;
+	uint8_t ech[10 + 32 + 144] = {0, 0, 1, 0, 1, 7, 0, 32}; /* outer, KDF, AEAD, config id */
+
+	memset(ech + 8, 0x16, 32);
+	ech[41] = 144;
+	made->extensions.len_bytes = 0;
+	put_extension(&made->extensions, 0xfe0d, ech, sizeof(ech));
+	put_extension(&made->extensions, 0, DATA("\0\x0e\0\0\x0bpublic.test"));
+	put_extension(&made->extensions, 16, DATA("\0\3\2h2"));
+	assert_int_equal(classify_made(made), CLASSIFY_CLIENT_HELLO);
+	assert_string_equal(made->hello.sni, "public.test");
+	assert_int_equal(made->hello.alpn_len_bytes, 3);
+	check_cuts(made->wire.bytes, made->wire.len_bytes);
+}
+
 static void test_extension_twice(void **state)
 {
 	struct made *made = *state;
@@ -514,6 +535,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_names, make_new, make_free),
 	    cmocka_unit_test_setup_teardown(test_extensions, make_new, make_free),
 	    cmocka_unit_test_setup_teardown(test_grease, make_new, make_free),
+	    cmocka_unit_test_setup_teardown(test_encrypted, make_new, make_free),
 	    cmocka_unit_test_setup_teardown(test_extension_twice, make_new, make_free),
 	    cmocka_unit_test_setup_teardown(test_no_extensions, make_new, make_free),
 	    cmocka_unit_test_setup_teardown(test_body, make_new, make_free),

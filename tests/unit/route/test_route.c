@@ -116,14 +116,16 @@ static void check_connection_row(const struct connection_row *row)
 {
 	struct conf *conf = parse(row->listener);
 	const struct conf_listener *listener = &conf->listeners[0];
+	struct route_seen seen = {.is_tls = false};
 
-	if (route_needs_client_hello(listener) != row->needs_hello)
+	if (route_needs_client_hello(listener, &seen) != row->needs_hello)
 		fail_msg("%s: needs a ClientHello: %d", row->name, !row->needs_hello);
 	for (size_t i = 0; row->comers[i].route != -2; i++) {
 		const char *sni = row->comers[i].sni;
-		int route =
-		    index_of(listener, route_connection(listener, sni != NULL, str_from(sni)));
+		int route;
 
+		seen = (struct route_seen){.is_tls = sni != NULL, .sni = str_from(sni)};
+		route = index_of(listener, route_connection(listener, &seen));
 		if (route != row->comers[i].route)
 			fail_msg("%s: %s took route %d, wanted %d", row->name,
 				 sni ? sni : "(plain)", route, row->comers[i].route);
@@ -171,14 +173,174 @@ static void test_requests(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		int route = index_of(listener,
-				     route_request(listener, str_from(rows[i].sni),
-						   str_from(rows[i].host), str_from(rows[i].path)));
+		struct route_seen seen = {.is_tls = true, .sni = str_from(rows[i].sni)};
+		int route =
+		    index_of(listener, route_request(listener, &seen, str_from(rows[i].host),
+						     str_from(rows[i].path)));
 
 		if (route != rows[i].route)
 			fail_msg("sni \"%s\" host \"%s\" path \"%s\": route %d, wanted %d",
 				 rows[i].sni, rows[i].host, rows[i].path, route, rows[i].route);
 	}
+	conf_unref(conf);
+}
+
+/* ---- Addresses and ALPN ---- */
+
+static struct addr host(const char *text)
+{
+	struct addr addr;
+
+	assert_int_equal(addr_parse_host(str_from(text), &addr), 0);
+	return addr;
+}
+
+/* Who comes: NULL for what nobody told; `sni` NULL: plain bytes. */
+struct comer {
+	const char *source, *destination, *sni, *alpn;
+	bool needs_hello;
+	int route;
+};
+
+static void check_comers(const struct conf_listener *listener, const struct comer *comers,
+			 size_t n_comers)
+{
+	for (size_t i = 0; i < n_comers; i++) {
+		const struct comer *comer = &comers[i];
+		struct addr source = comer->source ? host(comer->source) : (struct addr){.len = 0};
+		struct addr destination =
+		    comer->destination ? host(comer->destination) : (struct addr){.len = 0};
+		struct route_seen seen = {
+		    .is_tls = comer->sni != NULL,
+		    .sni = str_from(comer->sni),
+		    .alpn = (const uint8_t *)comer->alpn,
+		    .alpn_len = comer->alpn ? strlen(comer->alpn) : 0,
+		    .source = comer->source ? &source : NULL,
+		    .destination = comer->destination ? &destination : NULL,
+		};
+
+		if (route_needs_client_hello(listener, &seen) != comer->needs_hello)
+			fail_msg("comer %zu: needs a ClientHello: %d", i, !comer->needs_hello);
+		if (index_of(listener, route_connection(listener, &seen)) != comer->route)
+			fail_msg("comer %zu took route %d, wanted %d", i,
+				 index_of(listener, route_connection(listener, &seen)),
+				 comer->route);
+	}
+}
+
+static struct conf_nets office = {.n_nets = 1}, lan = {.n_nets = 1}, inner = {.n_nets = 1};
+
+static void make_nets(void)
+{
+	static struct conf_net nets[3];
+
+	nets[0] = (struct conf_net){host("192.0.2.0"), 25};
+	nets[1] = (struct conf_net){host("2001:db8::"), 32};
+	nets[2] = (struct conf_net){host("203.0.113.7"), 32};
+	office.nets = &nets[0];
+	lan.nets = &nets[1];
+	inner.nets = &nets[2];
+}
+
+/* A server that speaks first can be routed by source: nothing is waited for. */
+static void test_by_address_alone(void **state)
+{
+	static const struct comer comers[] = {
+	    {"192.0.2.127", "203.0.113.8", NULL, NULL, false, 0},
+	    {"::ffff:192.0.2.1", "203.0.113.8", NULL, NULL, false, 0},
+	    {"192.0.2.128", "203.0.113.8", NULL, NULL, false, 2},
+	    {"2001:db8::1", "203.0.113.7", NULL, NULL, false, 1},
+	    {"2001:db8::1", "::ffff:203.0.113.7", NULL, NULL, false, 1},
+	    {"2001:db8::1", "203.0.113.8", NULL, NULL, false, 2},
+	    {"2001:db9::1", "203.0.113.7", NULL, NULL, false, 2},
+	    {NULL, NULL, NULL, NULL, false, 2},
+	};
+	struct conf *conf = parse("routes: [{sni: a, pass: \"tcp://127.0.0.1:1\"}, {sni: a, pass: "
+				  "\"tcp://127.0.0.1:2\"}, {pass: \"tcp://127.0.0.1:3\"}]");
+	struct conf_listener *listener = &conf->listeners[0];
+
+	(void)state;
+	make_nets();
+	listener->routes[0].sni = NULL;
+	listener->routes[0].sources = office;
+	listener->routes[1].sni = NULL;
+	listener->routes[1].sources = lan;
+	assert_false(route_needs_destination(listener));
+	listener->routes[1].destinations = inner;
+	assert_true(route_needs_destination(listener));
+	check_comers(listener, comers, ARRAY_LEN(comers));
+	/* Nobody else is let in. */
+	listener->routes[2].sources = inner;
+	check_comers(listener, (struct comer[]){{"198.51.100.1", NULL, "a", NULL, false, -1}}, 1);
+	conf_unref(conf);
+}
+
+/* The name is asked only of those for whom it matters. */
+static void test_by_address_and_name(void **state)
+{
+	static const struct comer comers[] = {
+	    {"192.0.2.1", NULL, "a", NULL, true, 0},
+	    {"192.0.2.1", NULL, "b", NULL, true, 1},
+	    {"192.0.2.1", NULL, NULL, NULL, true, 1},
+	    {"198.51.100.1", NULL, "a", NULL, false, 1},
+	};
+	struct conf *conf = parse("routes: [{sni: a, pass: \"tcp://127.0.0.1:1\"}, {pass: "
+				  "\"tcp://127.0.0.1:2\"}]");
+	struct conf_listener *listener = &conf->listeners[0];
+
+	(void)state;
+	make_nets();
+	listener->routes[0].sources = office;
+	check_comers(listener, comers, ARRAY_LEN(comers));
+	conf_unref(conf);
+}
+
+static void test_by_alpn(void **state)
+{
+	static const struct comer comers[] = {
+	    {NULL, NULL, "a", "\12postgresql", true, 0},
+	    {NULL, NULL, "a", "\2h2\12postgresql", true, 0},
+	    {NULL, NULL, "", "\4mqtt", true, 0},
+	    {NULL, NULL, "a", "\2h2\10http/1.1", true, 1},
+	    {NULL, NULL, "a", "\11postgresq", true, 1},
+	    {NULL, NULL, "a", NULL, true, 1},
+	    {NULL, NULL, NULL, NULL, true, -1},
+	};
+	static const char *names[] = {"mqtt", "postgresql"};
+	struct conf *conf = parse(TLS "routes: [{sni: x, pass: \"tcp://127.0.0.1:1\"}, {to: "
+				      "\"http://127.0.0.1:2\"}]");
+	struct conf_listener *listener = &conf->listeners[0];
+
+	(void)state;
+	listener->routes[0].sni = NULL;
+	listener->routes[0].alpn = names;
+	listener->routes[0].n_alpn = 2;
+	check_comers(listener, comers, ARRAY_LEN(comers));
+	/* Also where all of it is ended here. */
+	listener->routes[0].lane = CONF_LANE_TERMINATE;
+	check_comers(listener, comers, ARRAY_LEN(comers));
+	conf_unref(conf);
+}
+
+static void test_requests_by_address(void **state)
+{
+	struct conf *conf = parse(TLS "routes: [{host: a, path: /admin, to: "
+				      "\"http://127.0.0.1:1\"}, {host: a, to: "
+				      "\"http://127.0.0.1:2\"}]");
+	struct conf_listener *listener = &conf->listeners[0];
+	struct addr near = host("192.0.2.1"), far = host("192.0.2.200");
+	struct route_seen seen = {.is_tls = true, .source = &near};
+
+	(void)state;
+	make_nets();
+	listener->routes[0].sources = office;
+	assert_ptr_equal(route_request(listener, &seen, STR("a"), STR("/admin")),
+			 &listener->routes[0]);
+	seen.source = &far;
+	assert_ptr_equal(route_request(listener, &seen, STR("a"), STR("/admin")),
+			 &listener->routes[1]);
+	listener->routes[1].destinations = inner;
+	assert_null(route_request(listener, &seen, STR("a"), STR("/admin")));
 	conf_unref(conf);
 }
 
@@ -231,6 +393,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_connections),
 	    cmocka_unit_test(test_requests),
+	    cmocka_unit_test(test_by_address_alone),
+	    cmocka_unit_test(test_by_address_and_name),
+	    cmocka_unit_test(test_by_alpn),
+	    cmocka_unit_test(test_requests_by_address),
 	    cmocka_unit_test(test_names),
 	    cmocka_unit_test(test_paths),
 	};
