@@ -159,6 +159,7 @@ void conn_close(struct conn *conn, enum close_reason reason)
 	free(conn->destination);
 	free(conn->sni);
 	free(conn->alpn);
+	free(conn->facts);
 	free(conn->detail);
 	conn_live_stop(conn);
 	conn_give_place(conn);

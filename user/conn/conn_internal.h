@@ -48,6 +48,8 @@ struct conn_thread {
 	struct conn_lease *lease; /* of new connections; NULL until the first is taken */
 	struct list conns;
 	struct list quotas;
+	uint64_t id_prefix; /* random: of connections' unique ids */
+	uint64_t last_id;
 	size_t n_open;
 	bool is_draining;
 	void (*on_drained)(void *argument);
@@ -76,6 +78,7 @@ struct conn {
 	uint8_t *alpn; /* what the ClientHello offers, as route_seen has it; NULL where nobody will
 			  ask */
 	size_t alpn_len;
+	struct conn_facts *facts; /* NULL until an origin is to be told */
 	char *detail; /* of a failure, for the log */
 	struct timer timer;
 	struct task task;
@@ -134,6 +137,9 @@ void conn_discard_input(struct conn *conn);
 
 /* Fills conn->destination, where it is not yet. 0 or -errno. */
 int conn_learn_destination(struct conn *conn) MUST_CHECK;
+
+/* For the origin's PROXY header; as long as the connection. NULL: no memory. */
+const struct proxy_facts *conn_facts(struct conn *conn);
 
 /* The time for a ClientHello is over. */
 void conn_expire_hello(struct conn *conn);

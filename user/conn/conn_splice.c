@@ -49,6 +49,8 @@ enum conn_state conn_step_connect(struct conn *conn)
 		conn->origin_request.fresh = true;
 		conn->origin_request.writes_first = conn->peeked_bytes > 0;
 		conn->origin_request.client = &conn->peer;
+		if (conn->route->origin->proxy_protocol)
+			conn->origin_request.facts = conn_facts(conn);
 		origin_acquire(origin_view_get(conn->lease->origins, conn->route->origin),
 			       &conn->origin_request);
 	}

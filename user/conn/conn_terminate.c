@@ -76,6 +76,11 @@ static void conn_exchange_ended(void *owner, enum close_reason reason)
 	loop_schedule(conn_loop(conn), &conn->task);
 }
 
+static const struct proxy_facts *conn_get_facts(void *owner)
+{
+	return conn_facts(owner);
+}
+
 static int conn_start_exchange(struct conn *conn)
 {
 	struct exchange_client client = {
@@ -90,6 +95,7 @@ static int conn_start_exchange(struct conn *conn)
 	    .alpn_len = conn->alpn_len,
 	    .is_tls = conn->is_tls,
 	    .owner = conn,
+	    .get_facts = conn_get_facts,
 	    .on_request = conn_request_done,
 	    .on_end = conn_exchange_ended,
 	};

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 /* Who has just connected is about to say hello; so long a drain waits for it. */
 #define CONN_FRESH_MS 1000
@@ -21,6 +22,9 @@ struct conn_thread *conn_thread_new(struct loop *loop, const struct conn_shared 
 	thread->number = number;
 	list_init(&thread->conns);
 	list_init(&thread->quotas);
+	/* Without random numbers ids are unique in this process alone, which is what they must. */
+	if (getrandom(&thread->id_prefix, sizeof(thread->id_prefix), GRND_NONBLOCK) < 0)
+		thread->id_prefix = number;
 	thread->origins = origin_table_new(loop);
 	if (!thread->origins) {
 		free(thread);

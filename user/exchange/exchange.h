@@ -55,6 +55,9 @@ struct exchange_client {
 	size_t alpn_len;
 	bool is_tls;
 	void *owner;
+	/* Asked where an origin wants a PROXY header; lives as long as the exchange. NULL: no
+	 * memory. */
+	const struct proxy_facts *(*get_facts)(void *owner);
 	void (*on_request)(void *owner, const struct exchange_record *record);
 	/* Last call: the connection is to be closed. The owner frees the exchange, now or later. */
 	void (*on_end)(void *owner, enum close_reason reason);

@@ -118,6 +118,8 @@ enum exchange_state exchange_acquire(struct exchange *exchange)
 	turn->wish.on_ready = exchange_on_ready;
 	turn->wish.client = &exchange->client.peer;
 	turn->wish.writes_first = true;
+	if (turn->route->origin->proxy_protocol)
+		turn->wish.facts = exchange->client.get_facts(exchange->client.owner);
 	origin_acquire(origin, &turn->wish);
 	return EXCHANGE_ACQUIRE;
 }

@@ -19,6 +19,7 @@
 #include "base/io.h"
 #include "base/list.h"
 #include "base/loop.h"
+#include "classify/proxy_protocol.h"
 #include "conf/conf.h"
 #include "penstock/reasons.h"
 #include "tls/tls.h"
@@ -81,6 +82,8 @@ struct origin_request {
 	bool writes_first; /* bytes will be written at once: they may go with the SYN */
 	const struct addr *client; /* for balancing by source, read by origin_acquire() only; NULL:
 				      nobody's */
+	const struct proxy_facts *facts; /* for the PROXY header of origins that ask for one, where
+					    it must be; lives until on_ready */
 	/* Exactly once, maybe before origin_acquire() returns. `conn` NULL: `reason` says why,
 	 * `detail` for the log. */
 	void (*on_ready)(struct origin_request *request, struct origin_conn *conn,

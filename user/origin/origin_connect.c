@@ -155,9 +155,16 @@ static const char *origin_attempt_host(const struct origin_attempt *attempt)
 static void origin_attempt_connected(struct origin_attempt *attempt)
 {
 	struct origin *origin = attempt->origin;
+	int err;
 
 	attempt->is_connected = true;
 	attempt->conn->io.writable = true;
+	err = origin_send_proxy_header(origin->conf, attempt->request->facts,
+				       attempt->conn->io.watch.fd);
+	if (err) {
+		origin_attempt_errno(attempt, attempt->conn->server, -err);
+		return;
+	}
 	if (!origin->tls) {
 		origin_attempt_ready(attempt);
 		return;
@@ -205,7 +212,9 @@ static void origin_attempt_expire(struct timer *timer)
 /* 0: connected; -EINPROGRESS; another -errno: this try is over. */
 static int origin_attempt_open(struct origin_attempt *attempt, struct origin_server *server)
 {
-	bool writes_first = attempt->request->writes_first || attempt->origin->tls;
+	/* A PROXY header must go whole, and a SYN may take only part of it. */
+	bool writes_first = (attempt->request->writes_first || attempt->origin->tls) &&
+			    attempt->origin->conf->proxy_protocol == CONF_PROXY_PROTOCOL_OFF;
 	struct io *io;
 	int err;
 

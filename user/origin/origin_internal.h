@@ -147,6 +147,11 @@ int origin_socket(const struct conf_origin *conf, const struct addr *addr,
 struct origin_conn *origin_conn_new(struct origin *origin, struct origin_server *server,
 				    bool writes_first) MUST_CHECK;
 
+/* Tells a server that just accepted who the client is, where the origin's configuration asks for
+ * it. `facts` NULL: there was no memory for them. 0 or -errno: the connection is no use. */
+int origin_send_proxy_header(const struct conf_origin *conf, const struct proxy_facts *facts,
+			     int fd) MUST_CHECK;
+
 /* From the pool, with the places that its taker was given; NULL where there is none. */
 struct origin_conn *origin_pool_take(struct origin *origin, struct origin_server *server);
 

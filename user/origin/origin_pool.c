@@ -44,7 +44,8 @@ struct origin_conn *origin_conn_new(struct origin *origin, struct origin_server 
 	conn->has_group_place = origin->is_bounded;
 	conn->server_text = server->text;
 	conn->keepalive_ms = origin->conf->keepalive_ms;
-	conn->max_idle = origin->conf->max_idle;
+	/* A connection that told of one client is not for another's requests. */
+	conn->max_idle = origin->conf->proxy_protocol ? 0 : origin->conf->max_idle;
 	origin_server_ref(server);
 	origin_state_ref(origin->state);
 	return conn;

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What origins are told of a client in a PROXY protocol header. Made only for origins that ask for
+ * one, so that other connections pay nothing for it.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "conn/conn_internal.h"
+
+#define CONN_ID_CHARS 32
+
+struct conn_facts {
+	struct proxy_facts facts;
+	char unique_id[CONN_ID_CHARS + 1];
+};
+
+/* The protocol in use is known here only where there is no choice: whom a spliced client talks to
+ * agrees with it later, and unseen. */
+static struct str conn_only_alpn(const struct conn *conn)
+{
+	if (conn->alpn_len == 0 || conn->alpn[0] + 1u != conn->alpn_len)
+		return STR("");
+	return (struct str){(const char *)conn->alpn + 1, conn->alpn[0]};
+}
+
+static void conn_add_tls_facts(const struct conn *conn, struct proxy_facts *facts)
+{
+	struct tls_facts tls;
+
+	if (conn->state != CONN_HTTP || !conn->is_tls)
+		return;
+	tls_get_facts(&conn->io, &tls);
+	facts->tls_version = tls.version;
+	facts->tls_cipher = tls.cipher;
+}
+
+/* No two connections of the process have the same, and those of two runs or hosts hardly do. */
+static void conn_make_id(struct conn *conn, char text[CONN_ID_CHARS + 1])
+{
+	struct conn_thread *thread = conn->lease->thread;
+
+	snprintf(text, CONN_ID_CHARS + 1, "%016" PRIx64 "%016" PRIx64, thread->id_prefix,
+		 ++thread->last_id);
+}
+
+const struct proxy_facts *conn_facts(struct conn *conn)
+{
+	struct conn_facts *made;
+
+	if (conn->facts)
+		return &conn->facts->facts;
+	if (conn_learn_destination(conn))
+		return NULL;
+	made = calloc(1, sizeof(*made));
+	if (!made)
+		return NULL;
+	conn_make_id(conn, made->unique_id);
+	made->facts = (struct proxy_facts){
+	    .source = &conn->peer,
+	    .destination = conn->destination,
+	    .sni = conn->sni ? str_from(conn->sni) : STR(""),
+	    .alpn = conn_only_alpn(conn),
+	    .unique_id = {made->unique_id, CONN_ID_CHARS},
+	};
+	conn_add_tls_facts(conn, &made->facts);
+	conn->facts = made;
+	return &made->facts;
+}
