@@ -194,28 +194,71 @@ static void show_listeners(const json_t *listeners, const json_t *plane, FILE *o
 	show_table("Listeners", table, out, colour);
 }
 
-/* The address, and what else there is but for the weight that all have. */
+/* The address, and what the configuration says of it. */
 static void show_server(const json_t *server, char text[SHOW_TEXT_MAX])
 {
-	json_t *rest = json_is_object(server) ? json_copy((json_t *)server) : NULL;
 	const char *address = show_string(server, "address");
+	const json_t *weight = json_object_get(server, "weight");
 
 	text[0] = 0;
-	if (!rest || !address) {
+	if (!address) {
 		show_value(server, text);
-	} else {
-		show_append(text, "", address);
-		json_object_del(rest, "address");
-		if (json_integer_value(json_object_get(rest, "weight")) == 1)
-			json_object_del(rest, "weight");
-		show_value(rest, text);
+		return;
 	}
-	json_decref(rest);
+	show_append(text, "", address);
+	if (weight && json_integer_value(weight) != 1) {
+		show_append(text, " ", "weight=");
+		show_value(weight, text);
+	}
+	if (json_is_true(json_object_get(server, "backup")))
+		show_append(text, " ", "backup");
+}
+
+/* "up", "ejected", "up at 25%" while it starts slowly. */
+static void show_server_state(const json_t *server, char text[SHOW_TEXT_MAX])
+{
+	const json_t *share = json_object_get(server, "share");
+	const char *state = show_string(server, "state");
+	char percent[32];
+
+	text[0] = 0;
+	if (!state)
+		return;
+	show_append(text, "", state);
+	if (!json_is_integer(share) || json_integer_value(share) == 1000)
+		return;
+	snprintf(percent, sizeof(percent), " at %lld%%", (long long)json_integer_value(share) / 10);
+	show_append(text, "", percent);
+}
+
+static void show_origin_server(struct cli_table *table, const json_t *origin, const json_t *server,
+			       bool is_first)
+{
+	static const char *const keys[] = {"load", "connects", "failures"};
+	char text[SHOW_TEXT_MAX], state[SHOW_TEXT_MAX], counts[ARRAY_LEN(keys)][SHOW_TEXT_MAX];
+	const char *const cells[] = {
+	    is_first ? show_string(origin, "name") : "",
+	    text,
+	    state,
+	    counts[0],
+	    counts[1],
+	    counts[2],
+	    is_first ? show_string(origin, "tls") : "",
+	};
+
+	show_server(server, text);
+	show_server_state(server, state);
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		counts[i][0] = 0;
+		show_value(json_object_get(server, keys[i]), counts[i]);
+	}
+	cli_table_add(table, cells);
 }
 
 static void show_origins(const json_t *origins, FILE *out, bool colour)
 {
-	static const char *const titles[] = {"ORIGIN", "SERVER", "TLS"};
+	static const char *const titles[] = {"ORIGIN",	 "SERVER", "STATE", "OPEN",
+					     "CONNECTS", "FAILED", "TLS"};
 	struct cli_table *table;
 	const json_t *origin, *server;
 	size_t i, j;
@@ -227,16 +270,8 @@ static void show_origins(const json_t *origins, FILE *out, bool colour)
 	{
 		json_array_foreach(json_object_get(origin, "servers"), j, server)
 		{
-			char text[SHOW_TEXT_MAX];
-			const char *const cells[] = {
-			    j ? "" : show_string(origin, "name"),
-			    text,
-			    j ? "" : show_string(origin, "tls"),
-			};
-
-			show_server(server, text);
 			if (table)
-				cli_table_add(table, cells);
+				show_origin_server(table, origin, server, j == 0);
 		}
 	}
 	show_table("Origins", table, out, colour);

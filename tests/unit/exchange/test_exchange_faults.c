@@ -209,9 +209,15 @@ static void test_no_connection(void **state)
 	static const struct {
 		enum close_reason reason;
 		unsigned int status;
-	} rows[] = {{CLOSE_ORIGIN_REFUSED, 502},	 {CLOSE_ORIGIN_UNREACHABLE, 502},
-		    {CLOSE_ORIGIN_CONNECT_TIMEOUT, 504}, {CLOSE_ORIGIN_TLS_FAILED, 502},
-		    {CLOSE_ORIGIN_UNVERIFIED, 502},	 {CLOSE_OUT_OF_DESCRIPTORS, 503}};
+	} rows[] = {{CLOSE_ORIGIN_REFUSED, 502},
+		    {CLOSE_ORIGIN_UNREACHABLE, 502},
+		    {CLOSE_ORIGIN_CONNECT_TIMEOUT, 504},
+		    {CLOSE_ORIGIN_TLS_FAILED, 502},
+		    {CLOSE_ORIGIN_UNVERIFIED, 502},
+		    {CLOSE_OUT_OF_DESCRIPTORS, 503},
+		    {CLOSE_ORIGIN_QUEUE_FULL, 503},
+		    {CLOSE_ORIGIN_QUEUE_TIMEOUT, 503},
+		    {CLOSE_ORIGIN_DOWN, 503}};
 	struct rig *rig = rig_new();
 
 	(void)state;
