@@ -15,13 +15,52 @@ static void check(bool holds)
 		abort();
 }
 
+static void check_server(const struct conf_server *server)
+{
+	check(server->weight && server->host && server->text);
+	check(server->is_name == (server->addr.len == 0));
+	check(!addr_port(&server->addr) == (server->addr.sa.sa_family == AF_UNIX));
+	check(!server->host[0] == (server->addr.sa.sa_family == AF_UNIX));
+}
+
+static void check_health(const struct conf_health *health)
+{
+	check(health->check < CONF_CHECK_MAX && health->interval_ms && health->timeout_ms);
+	check(health->rise && health->fall && health->panic_percent <= 100);
+	check(!health->eject_failures == !health->eject_ms && health->eject_max_percent <= 100);
+	check(!health->send == !health->send_len && !health->expect == !health->expect_len);
+}
+
+static void check_socket(const struct conf_socket *options)
+{
+	check(!options->keepalive_idle_s == !options->keepalive_count &&
+	      !options->keepalive_idle_s == !options->keepalive_interval_s);
+}
+
+/* No host bits. */
+static void check_nets(const struct conf_nets *nets)
+{
+	check(!nets->nets == !nets->n_nets);
+	for (size_t i = 0; i < nets->n_nets; i++) {
+		const struct conf_net *net = &nets->nets[i];
+		bool is_ipv4 = net->addr.sa.sa_family == AF_INET;
+		const uint8_t *bytes = is_ipv4 ? (const uint8_t *)&net->addr.in.sin_addr
+					       : net->addr.in6.sin6_addr.s6_addr;
+
+		check(net->addr.len && net->prefix_len <= (is_ipv4 ? 32 : 128));
+		for (unsigned int bit = net->prefix_len; bit < (is_ipv4 ? 32 : 128); bit++)
+			check(!(bytes[bit / 8] & 0x80 >> bit % 8));
+	}
+}
+
 static void check_origin(const struct conf *conf, const struct conf_origin *origin)
 {
 	check(conf->origins[origin->index] == origin);
 	check(origin->name && origin->identity && origin->n_servers);
 	for (size_t i = 0; i < origin->n_servers; i++)
-		check(origin->servers[i].addr.len && origin->servers[i].weight &&
-		      origin->servers[i].host && origin->servers[i].text);
+		check_server(&origin->servers[i]);
+	check_health(&origin->health);
+	check_socket(&origin->socket);
 	check(origin->connect_timeout_ms && origin->response_timeout_ms && origin->keepalive_ms);
 }
 
@@ -31,6 +70,11 @@ static void check_listener(const struct conf *conf, const struct conf_listener *
 	check(listener->name && listener->n_binds && listener->n_routes);
 	check(!listener->tls || listener->tls->n_certificates);
 	check(listener->hello_timeout_ms && listener->idle_timeout_ms && listener->max_connections);
+	check_socket(&listener->socket);
+	check_nets(&listener->proxy_from);
+	check_nets(&listener->allow);
+	check_nets(&listener->deny);
+	check(listener->n_binds <= 1024 && listener->socket.backlog);
 	for (size_t i = 0; i < listener->n_binds; i++)
 		check(listener->binds[i].len && listener->bind_texts[i]);
 	for (size_t i = 0; i < listener->n_routes; i++) {
@@ -40,6 +84,9 @@ static void check_listener(const struct conf *conf, const struct conf_listener *
 		check(conf->origins[route->origin->index] == route->origin);
 		check(route->lane == CONF_LANE_TERMINATE || (!route->host && !route->path));
 		check(route->lane != CONF_LANE_STEER || listener->n_routes == 1);
+		check(!route->alpn == !route->n_alpn && route->relay < CONF_RELAY_MAX);
+		check_nets(&route->sources);
+		check_nets(&route->destinations);
 	}
 }
 

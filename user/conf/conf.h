@@ -102,7 +102,7 @@ struct conf_source_limits {
 /* Active checks, passive ejection. */
 struct conf_health {
 	enum conf_check check;
-	const char *send; /* after connecting; NULL: nothing. May hold any byte (send_len) */
+	const char *send; /* after connecting; NULL: nothing. Any bytes, send_len of them */
 	size_t send_len;
 	const char *expect; /* the answer must begin so; NULL: connecting is enough */
 	size_t expect_len;
@@ -139,8 +139,8 @@ struct conf_server {
 	const char *text; /* the address as written */
 	const char *host; /* without port: what is verified where no server_name is given; "" of a
 			     UNIX socket */
-	struct addr addr; /* of a host name: only its port, until it is resolved */
-	bool is_name; /* `host` is to be looked up */
+	struct addr addr; /* of a host name its port alone: len 0 */
+	bool is_name; /* `host` is to be looked up, and is in lower case */
 	uint32_t weight;
 	bool is_backup;
 	uint32_t max_connections; /* 0: no bound */
@@ -165,7 +165,7 @@ struct conf_origin {
 	uint32_t queue; /* connections that may wait for a place */
 	uint32_t queue_timeout_ms;
 	uint32_t retries; /* further servers that are tried before any byte was sent */
-	struct addr source; /* connections come from it; len 0: the host chooses */
+	struct addr source; /* connections come from it, port 0; len 0: the host chooses */
 	uint32_t slow_start_ms; /* from up to its full share */
 	enum conf_proxy_protocol proxy_protocol; /* sent to the servers */
 	struct conf_socket socket;
@@ -191,8 +191,8 @@ struct conf_route {
 struct conf_listener {
 	struct conf_mark mark;
 	size_t index; /* in conf.listeners */
-	const char *name; /* unique; by default the first bind text, of UDP with "/udp" */
-	const char **bind_texts;
+	const char *name; /* unique; by default the first address as written, of UDP with "/udp" */
+	const char **bind_texts; /* one for each of `binds`: ranges of ports are spread out */
 	struct conf_mark *bind_marks;
 	struct addr *binds;
 	size_t n_binds; /* at least 1 */
@@ -209,7 +209,7 @@ struct conf_listener {
 	uint32_t half_closed_timeout_ms;
 	struct conf_nets proxy_from; /* PROXY protocol is expected from these, and from no others */
 	struct conf_nets allow; /* none given: everybody */
-	struct conf_nets deny;
+	struct conf_nets deny; /* stronger than `allow` */
 	struct conf_source_limits limits;
 	struct conf_socket socket;
 };

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A checked tree -> the snapshot: globals, listeners, routes; and what a listener's keys may be
- * together.
+ * A checked tree -> the snapshot: globals and listeners. Routes are in conf_route.c.
  */
 #include <stdio.h>
 
@@ -30,6 +29,18 @@ static void conf_build_log(struct conf_context *context, const struct conf_node 
 	    format == LOG_FORMAT_MAX ? LOG_FORMAT_TEXT : (enum log_format)format;
 	context->conf->log_level = (enum log_level)conf_number_at(node, "level");
 	context->conf->access_log = conf_number_at(node, "access") != 0;
+	context->conf->log_interval_s = conf_seconds_at(node, "interval");
+}
+
+static void conf_build_relay(struct conf_context *context, const struct conf_node *node)
+{
+	struct conf_relay_tuning *relay = &context->conf->relay;
+
+	relay->bulk_bytes = (uint64_t)conf_number_at(node, "bulk");
+	relay->chat_messages = (uint32_t)conf_number_at(node, "chat_messages");
+	relay->chat_max_bytes = (uint32_t)conf_number_at(node, "chat_bytes");
+	relay->sockmap_window_bytes = (uint32_t)conf_number_at(node, "window");
+	relay->sockmap = conf_number_at(node, "sockmap") != 0;
 }
 
 static void conf_build_devices(struct conf_context *context, struct conf_steer *steer,
@@ -55,219 +66,91 @@ static void conf_build_steer(struct conf_context *context, const struct conf_nod
 	conf_build_devices(context, steer, conf_at(node, "devices"));
 	if (ports && conf_ports_parse(ports->text, &steer->nat_port_min, &steer->nat_port_max))
 		return; /* not after the check */
-	steer->udp_idle_s = (uint32_t)((conf_number_at(node, "udp_idle") + 999) / 1000);
-	steer->tcp_idle_s = (uint32_t)((conf_number_at(node, "tcp_idle") + 999) / 1000);
+	steer->udp_idle_s = conf_seconds_at(node, "udp_idle");
+	steer->tcp_idle_s = conf_seconds_at(node, "tcp_idle");
 }
 
 void conf_build_globals(struct conf_context *context)
 {
 	conf_build_process(context, conf_at(context->file, "process"));
 	conf_build_log(context, conf_at(context->file, "log"));
+	conf_build_relay(context, conf_at(context->file, "relay"));
 	conf_build_steer(context, conf_at(context->file, "steer"));
 }
 
-/* ---- Routes ---- */
-
-static const struct conf_lane_key {
-	const char *name;
-	enum conf_lane lane;
-} conf_lane_keys[] = {
-    {"to", CONF_LANE_TERMINATE},
-    {"pass", CONF_LANE_SPLICE},
-    {"steer", CONF_LANE_STEER},
-};
-
-static bool conf_was_given(const struct conf_node *node, const char *key)
-{
-	for (const struct conf_node *child = node->first; child; child = child->next)
-		if (str_is_equal(child->key->text, str_from(key)))
-			return true;
-	return false;
-}
-
-/* The one key that says where a route leads. NULL: none or several, reported. */
-static const struct conf_lane_key *conf_route_lane(struct conf_context *context,
-						   const struct conf_node *node)
-{
-	const struct conf_lane_key *found = NULL;
-
-	for (size_t i = 0; i < ARRAY_LEN(conf_lane_keys); i++) {
-		if (!conf_was_given(node, conf_lane_keys[i].name))
-			continue;
-		if (found) {
-			conf_diag_add(context->diag, node->mark,
-				      "a route takes one of \"to\", \"pass\" and \"steer\", not "
-				      "\"%s\" and \"%s\"",
-				      found->name, conf_lane_keys[i].name);
-			return NULL;
-		}
-		found = &conf_lane_keys[i];
-	}
-	if (!found)
-		conf_diag_add(context->diag, node->mark,
-			      "a route needs \"to\", \"pass\" or \"steer\"; for example to: "
-			      "\"http://127.0.0.1:8080\"");
-	return found;
-}
-
-static const char *conf_lower_at(struct conf_context *context, const struct conf_node *node,
-				 const char *key)
-{
-	const struct conf_node *value = conf_at(node, key);
-	char *text = value ? arena_strdup(context->keep, value->text) : NULL;
-
-	if (value && !text)
-		conf_out_of_memory(context);
-	for (char *c = text; c && *c; c++)
-		*c = ascii_lower(*c);
-	return text;
-}
-
-/* Keys that say nothing in a lane. */
-static void conf_route_check_keys(struct conf_context *context, const struct conf_node *node,
-				  const struct conf_lane_key *lane)
-{
-	static const struct {
-		const char *key;
-		unsigned int lanes;
-		const char *why;
-	} rules[] = {
-	    {"host", 1 << CONF_LANE_TERMINATE, "only requests have a host; use \"sni\", or \"to\""},
-	    {"path", 1 << CONF_LANE_TERMINATE, "only requests have a path; use \"to\""},
-	    {"sni", 1 << CONF_LANE_TERMINATE | 1 << CONF_LANE_SPLICE,
-	     "packets are steered before anything is read"},
-	    {"relay", 1 << CONF_LANE_SPLICE, "it is how \"pass\" carries bytes"},
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
-		const struct conf_node *value = conf_at(node, rules[i].key);
-
-		if (value && value->mark.line && !(rules[i].lanes & 1u << lane->lane))
-			conf_diag_add(context->diag, value->key->mark,
-				      "\"%s\" has no meaning beside \"%s\": %s", rules[i].key,
-				      lane->name, rules[i].why);
-	}
-}
-
-static void conf_build_route(struct conf_context *context, const struct conf_node *node,
-			     struct conf_route *route, enum conf_transport *transport)
-{
-	const struct conf_lane_key *lane = conf_route_lane(context, node);
-	const struct conf_node *target;
-
-	route->mark = node->mark;
-	route->lane = CONF_LANE_MAX;
-	if (!lane)
-		return;
-	route->lane = lane->lane;
-	conf_route_check_keys(context, node, lane);
-	route->sni = conf_lower_at(context, node, "sni");
-	route->host = conf_lower_at(context, node, "host");
-	route->path = conf_text_at(context, node, "path");
-	route->relay = (enum conf_relay)conf_number_at(node, "relay");
-	target = conf_at(node, lane->name);
-	if (target)
-		route->origin = conf_target_resolve(context, target, lane->lane, transport);
-}
-
-/* ---- What a listener's keys may be together ---- */
-
-static size_t conf_count_lane(const struct conf_listener *listener, enum conf_lane lane)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < listener->n_routes; i++)
-		n += listener->routes[i].lane == lane;
-	return n;
-}
-
-static void conf_check_steer_binds(struct conf_context *context, const struct conf_node *node)
-{
-	const struct conf_node *item;
-	struct addr addr;
-
-	for (size_t n = conf_items(conf_at(node, "bind"), &item); n; n--, item = item->next)
-		if (addr_parse(item->text, &addr) || addr.sa.sa_family != AF_INET ||
-		    addr.in.sin_addr.s_addr == INADDR_ANY)
-			conf_diag_add(context->diag, item->mark,
-				      "%s: packets are steered at one IPv4 address, such as "
-				      "\"192.0.2.1:53\" (IPv6 is not built yet)",
-				      CONF_QUOTE(item->text));
-}
-
-static void conf_check_steer_servers(struct conf_context *context, const struct conf_route *route)
-{
-	for (size_t i = 0; route->origin && i < route->origin->n_servers; i++) {
-		const struct conf_server *server = &route->origin->servers[i];
-
-		if (server->addr.len && server->addr.sa.sa_family != AF_INET)
-			conf_diag_add(context->diag, server->mark,
-				      "packets are steered to IPv4 servers; \"%s\" is none (IPv6 "
-				      "is not built yet)",
-				      server->text);
-	}
-}
-
-static void conf_check_steer(struct conf_context *context, const struct conf_node *node,
-			     const struct conf_listener *listener)
-{
-	const struct conf_node *tls = conf_at(node, "tls");
-
-	if (listener->n_routes > 1)
-		conf_diag_add(context->diag, listener->routes[1].mark,
-			      "a route with \"steer\" stands alone in its listener; give the "
-			      "others one of their own");
-	if (tls)
-		conf_diag_add(context->diag, tls->key->mark,
-			      "\"tls\" has no meaning beside \"steer\": packets are not opened");
-	conf_check_steer_binds(context, node);
-	for (size_t i = 0; i < listener->n_routes; i++)
-		conf_check_steer_servers(context, &listener->routes[i]);
-}
-
-static void conf_check_streams(struct conf_context *context, const struct conf_node *node,
-			       const struct conf_listener *listener)
-{
-	size_t n_ended = conf_count_lane(listener, CONF_LANE_TERMINATE);
-	size_t n_passed = conf_count_lane(listener, CONF_LANE_SPLICE);
-	const struct conf_node *tls = conf_at(node, "tls");
-
-	if (listener->transport == CONF_TRANSPORT_UDP && n_ended + n_passed)
-		conf_diag_add(context->diag, conf_mark_at(node, "protocol"),
-			      "UDP is taken by routes with \"steer\" only");
-	if (tls && n_ended == 0 && n_passed)
-		conf_diag_warn(context->diag, tls->key->mark,
-			       "\"tls\" is not used: no route of this listener has \"to\"");
-	for (size_t i = 0; i < listener->n_routes; i++) {
-		const struct conf_route *route = &listener->routes[i];
-
-		if (route->lane == CONF_LANE_TERMINATE && route->sni &&
-		    !conf_was_given(node, "tls"))
-			conf_diag_add(context->diag, route->mark,
-				      "\"sni\" beside \"to\" needs \"tls\" in the listener; use "
-				      "\"host\", or \"pass\"");
-	}
-}
-
 /* ---- Listeners ---- */
+
+/* False: more than there may be, reported. */
+static bool conf_count_binds(struct conf_context *context, const struct conf_node *bind,
+			     size_t *ret_n)
+{
+	struct conf_bind_range range;
+	const struct conf_node *item;
+	size_t n_binds = 0;
+
+	for (size_t n = conf_items(bind, &item); n; n--, item = item->next) {
+		if (conf_bind_parse(item->text, &range))
+			return false; /* not after the check */
+		n_binds += range.n_ports;
+	}
+	context->n_binds += n_binds;
+	if (n_binds > CONF_MAX_PORTS)
+		conf_diag_add(context->diag, bind->mark,
+			      "\"bind\" has %zu ports; at most %d are taken", n_binds,
+			      CONF_MAX_PORTS);
+	else if (context->n_binds > CONF_MAX_BINDS)
+		conf_diag_add(context->diag, bind->mark,
+			      "more addresses and ports than all listeners together may have (%d)",
+			      CONF_MAX_BINDS);
+	else
+		*ret_n = n_binds;
+	return n_binds <= CONF_MAX_PORTS && context->n_binds <= CONF_MAX_BINDS;
+}
+
+static void conf_add_bind(struct conf_context *context, struct conf_listener *listener,
+			  const struct addr *addr, struct str text, struct conf_mark mark)
+{
+	listener->binds[listener->n_binds] = *addr;
+	listener->bind_marks[listener->n_binds] = mark;
+	listener->bind_texts[listener->n_binds++] = conf_keep_text(context, text);
+}
+
+/* Each port of a range as if it stood there alone: "192.0.2.1:8000-8001" is "192.0.2.1:8000" and
+ * "192.0.2.1:8001". */
+static void conf_add_binds(struct conf_context *context, struct conf_listener *listener,
+			   const struct conf_node *item)
+{
+	const char *colon = memrchr(item->text.ptr, ':', item->text.len);
+	struct conf_bind_range range;
+	char text[ADDR_TEXT_MAX + sizeof(":65535")];
+
+	if (conf_bind_parse(item->text, &range))
+		return; /* not after the check */
+	if (range.n_ports == 1)
+		return conf_add_bind(context, listener, &range.first, item->text, item->mark);
+	for (uint32_t port = addr_port(&range.first); range.n_ports; range.n_ports--, port++) {
+		range.first.in.sin_port = htons((uint16_t)port); /* where IPv6 has it too */
+		snprintf(text, sizeof(text), "%.*s:%u", (int)(colon - item->text.ptr),
+			 item->text.ptr, port);
+		conf_add_bind(context, listener, &range.first, str_from(text), item->mark);
+	}
+}
 
 static void conf_build_binds(struct conf_context *context, struct conf_listener *listener,
 			     const struct conf_node *bind)
 {
 	const struct conf_node *item;
-	size_t n = conf_items(bind, &item);
+	size_t n_items = conf_items(bind, &item), n = 0;
 
+	if (!bind || !conf_count_binds(context, bind, &n))
+		return;
 	listener->binds = conf_keep(context, n, sizeof(*listener->binds));
 	listener->bind_texts = conf_keep(context, n, sizeof(*listener->bind_texts));
 	listener->bind_marks = conf_keep(context, n, sizeof(*listener->bind_marks));
 	if (!listener->binds || !listener->bind_texts || !listener->bind_marks)
 		return;
-	for (; listener->n_binds < n; item = item->next) {
-		if (addr_parse(item->text, &listener->binds[listener->n_binds]))
-			return; /* not after the check */
-		listener->bind_marks[listener->n_binds] = item->mark;
-		listener->bind_texts[listener->n_binds++] = conf_keep_text(context, item->text);
-	}
+	for (; n_items; n_items--, item = item->next)
+		conf_add_binds(context, listener, item);
 }
 
 static struct conf_file conf_build_file(struct conf_context *context, const struct conf_node *node)
@@ -310,7 +193,7 @@ static struct conf_server_tls *conf_build_server_tls(struct conf_context *contex
 	return tls;
 }
 
-static void conf_build_listener_limits(struct conf_listener *listener, const struct conf_node *node)
+static void conf_build_timeouts(struct conf_listener *listener, const struct conf_node *node)
 {
 	const struct conf_node *timeouts = conf_at(node, "timeouts");
 
@@ -323,38 +206,41 @@ static void conf_build_listener_limits(struct conf_listener *listener, const str
 	listener->half_closed_timeout_ms = (uint32_t)conf_number_at(timeouts, "half_closed");
 }
 
-/* The transport is the protocol's, or where that is not given the one of a URL to steer to. */
-static void conf_build_routes(struct conf_context *context, struct conf_listener *listener,
+/* Who is let in, and how often. */
+static void conf_build_admission(struct conf_context *context, struct conf_listener *listener,
+				 const struct conf_node *node)
+{
+	const struct conf_node *access = conf_at(node, "access"), *limits = conf_at(node, "limits"),
+			       *per_source = conf_at(limits, "per_source");
+
+	conf_nets_fill(context, &listener->proxy_from,
+		       conf_at(conf_at(node, "proxy_protocol"), "from"));
+	conf_nets_fill(context, &listener->allow, conf_at(access, "allow"));
+	conf_nets_fill(context, &listener->deny, conf_at(access, "deny"));
+	listener->limits.total_rate_per_s = (uint32_t)conf_number_at(limits, "rate");
+	listener->limits.connections = (uint32_t)conf_number_at(per_source, "connections");
+	listener->limits.rate_per_s = (uint32_t)conf_number_at(per_source, "rate");
+}
+
+static void conf_build_socket(struct conf_context *context, struct conf_listener *listener,
 			      const struct conf_node *node)
 {
-	const struct conf_node *protocol = conf_at(node, "protocol"), *item;
-	enum conf_transport of_url = listener->transport;
-	size_t n = conf_items(conf_at(node, "routes"), &item);
-
-	listener->routes = conf_keep(context, n, sizeof(*listener->routes));
-	if (!listener->routes)
-		return;
-	for (; listener->n_routes < n; item = item->next)
-		conf_build_route(context, item, &listener->routes[listener->n_routes++], &of_url);
-	if (!protocol || listener->n_routes == 0 || listener->routes[0].lane != CONF_LANE_STEER)
-		return;
-	if (protocol->mark.line == 0)
-		listener->transport = of_url;
-	else if (of_url != listener->transport)
-		conf_diag_add(
-		    context->diag, protocol->mark,
-		    "\"protocol\" and the URL of \"steer\" differ; leave \"protocol\" out");
+	conf_socket_fill(context, &listener->socket, node);
+	listener->socket.backlog = (uint32_t)conf_number_at(node, "backlog");
+	listener->socket.defer_accept_s = conf_seconds_at(node, "defer_accept");
 }
 
 /* A TCP and a UDP service often share an address, so the latter is marked. */
 static const char *conf_listener_default_name(struct conf_context *context,
-					      const struct conf_listener *listener)
+					      const struct conf_listener *listener,
+					      const struct conf_node *bind)
 {
-	char name[ADDR_TEXT_MAX + sizeof("/udp")];
+	const struct conf_node *first;
+	char name[ADDR_TEXT_MAX + sizeof("-65535/udp")];
 
-	if (listener->n_binds == 0)
+	if (conf_items(bind, &first) == 0)
 		return NULL;
-	snprintf(name, sizeof(name), "%s%s", listener->bind_texts[0] ? listener->bind_texts[0] : "",
+	snprintf(name, sizeof(name), STR_FMT "%s", STR_ARG(first->text),
 		 listener->transport == CONF_TRANSPORT_UDP ? "/udp" : "");
 	return conf_keep_text(context, str_from(name));
 }
@@ -366,15 +252,15 @@ static void conf_build_listener(struct conf_context *context, struct conf_listen
 	listener->transport = (enum conf_transport)conf_number_at(node, "protocol");
 	conf_build_binds(context, listener, conf_at(node, "bind"));
 	listener->tls = conf_build_server_tls(context, conf_at(node, "tls"));
-	conf_build_listener_limits(listener, node);
+	conf_build_timeouts(listener, node);
+	conf_build_admission(context, listener, node);
+	conf_build_socket(context, listener, conf_at(node, "socket"));
 	conf_build_routes(context, listener, node);
 	listener->name = conf_text_at(context, node, "name");
 	if (!listener->name)
-		listener->name = conf_listener_default_name(context, listener);
-	if (conf_count_lane(listener, CONF_LANE_STEER))
-		conf_check_steer(context, node, listener);
-	else
-		conf_check_streams(context, node, listener);
+		listener->name =
+		    conf_listener_default_name(context, listener, conf_at(node, "bind"));
+	conf_check_together(context, node, listener);
 }
 
 void conf_build_listeners(struct conf_context *context)

@@ -124,6 +124,11 @@ static void conf_check_entry(struct conf_context *context, const struct conf_sha
 	size_t i;
 	bool ok;
 
+	if (child->key->has_controls) {
+		conf_diag_add(context->diag, child->key->mark,
+			      "a value may not hold control characters or line ends");
+		return;
+	}
 	if (!key) {
 		conf_complain_key(context, shape, child->key, parent);
 		return;
@@ -286,7 +291,7 @@ static const struct conf_shape *conf_shape_for(const struct conf_shape *shape,
 	    [CONF_SHAPE_MAPPING] = CONF_NODE_MAPPING, [CONF_SHAPE_NAMED] = CONF_NODE_MAPPING,
 	    [CONF_SHAPE_LIST] = CONF_NODE_LIST,	      [CONF_SHAPE_TEXT] = CONF_NODE_SCALAR,
 	    [CONF_SHAPE_WORD] = CONF_NODE_SCALAR,     [CONF_SHAPE_NUMBER] = CONF_NODE_SCALAR,
-	    [CONF_SHAPE_DURATION] = CONF_NODE_SCALAR,
+	    [CONF_SHAPE_QUANTITY] = CONF_NODE_SCALAR,
 	};
 
 	if (shape->kind != CONF_SHAPE_EITHER)
@@ -309,7 +314,7 @@ static bool conf_check_known(struct conf_context *context, const struct conf_sha
 	case CONF_SHAPE_TEXT:
 	case CONF_SHAPE_WORD:
 	case CONF_SHAPE_NUMBER:
-	case CONF_SHAPE_DURATION:
+	case CONF_SHAPE_QUANTITY:
 		return conf_check_scalar(context, shape, node, label->text);
 	case CONF_SHAPE_EITHER:
 		break;

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/arena.h"
 #include "base/compiler.h"
@@ -22,6 +23,9 @@
 #define CONF_MAX_LISTENERS 1024
 #define CONF_MAX_ROUTES 1024 /* per listener: conf_lint.c compares each with each */
 #define CONF_MAX_ORIGINS 4096
+#define CONF_MAX_PORTS 1024 /* per listener, ranges of ports spread out */
+#define CONF_MAX_BINDS 16384 /* of all listeners */
+#define CONF_MAX_BYTES 1024 /* of a text that may hold any byte */
 
 /* ---- The grammar ---- */
 
@@ -34,8 +38,28 @@ enum conf_shape_kind {
 	CONF_SHAPE_WORD, /* one of `words`; where "on" and "off" are among them, also true and false
 			  */
 	CONF_SHAPE_NUMBER, /* `min` to `max`, or one of `words` */
-	CONF_SHAPE_DURATION, /* `min` to `max`, milliseconds */
+	CONF_SHAPE_QUANTITY, /* a number with a unit of `quantity`: `min` to `max`, or one of
+				`words` */
 };
+
+struct conf_unit {
+	const char *name; /* "": a bare number */
+	int64_t factor;
+};
+
+struct conf_quantity {
+	const char *title; /* of the schema and the manual: "duration" */
+	const char *like; /* "a duration such as …": after "must be" */
+	const char *hint; /* the unit to suggest, where bare numbers are not taken */
+	const char *names; /* "units are ms, s, m and h" */
+	const struct conf_unit *units; /* the largest first; ends with a name of NULL */
+};
+
+extern const struct conf_quantity conf_quantity_duration; /* milliseconds */
+extern const struct conf_quantity conf_quantity_size; /* bytes */
+extern const struct conf_quantity conf_quantity_bandwidth; /* bytes a second */
+extern const struct conf_quantity conf_quantity_rate; /* a second */
+extern const struct conf_quantity conf_quantity_percent;
 
 struct conf_word {
 	const char *name;
@@ -57,11 +81,13 @@ struct conf_shape {
 	const struct conf_shape *scalar; /* EITHER; NULL: not so */
 	const struct conf_shape *list;
 	const struct conf_shape *mapping;
-	const struct conf_word *words; /* WORD, NUMBER; ends with a name of NULL */
+	const struct conf_word *words; /* WORD, NUMBER, QUANTITY; ends with a name of NULL */
+	const struct conf_quantity *quantity; /* QUANTITY */
 	int64_t min;
 	int64_t max;
 	const char
 	    *pattern; /* TEXT: a regular expression for the schema, no stricter than `check` */
+	bool takes_controls; /* TEXT: control characters too */
 	/* TEXT, NAMED: NULL, or what is wrong with `text` (terminated), as "is …; mend". */
 	const char *(*check)(struct str text);
 };
@@ -78,6 +104,8 @@ struct conf_key {
 extern const struct conf_shape conf_shape_file;
 extern const struct conf_shape conf_shape_origin;
 extern const struct conf_shape conf_shape_client_tls;
+extern const struct conf_shape conf_shape_keepalive;
+extern const struct conf_shape conf_shape_eject;
 
 /* ---- Nodes of the text ---- */
 
@@ -86,6 +114,7 @@ enum conf_node_kind { CONF_NODE_SCALAR, CONF_NODE_LIST, CONF_NODE_MAPPING };
 struct conf_node {
 	enum conf_node_kind kind;
 	bool is_plain; /* a scalar without quotes */
+	bool has_controls; /* a scalar with control characters or line ends */
 	struct conf_mark mark;
 	struct str text; /* of a scalar; terminated */
 	struct conf_node *key; /* of a value in a mapping */
@@ -106,6 +135,7 @@ struct conf_context {
 	const struct conf_node *file; /* the checked tree */
 	void *origins_by_name; /* tsearch(3) */
 	size_t origins_room; /* in conf->origins */
+	size_t n_binds; /* of all listeners so far */
 };
 
 /* The root, or NULL with an error in the diag. */
@@ -164,9 +194,9 @@ struct conf_nearest {
 struct conf_nearest conf_nearest_start(struct str wrong);
 void conf_nearest_offer(struct conf_nearest *nearest, const char *name);
 
-/* "5s", "500ms", "1m", "2h". 0, -EINVAL (no such form), -ENODATA (no unit), -ERANGE (larger than
- * int64_t). */
-int conf_duration_parse(struct str text, int64_t *ret_ms) MUST_CHECK;
+/* "5s", "64KiB". 0, -EINVAL (no such form), -ENODATA (no unit), -ERANGE (larger than int64_t). */
+int conf_quantity_parse(const struct conf_quantity *quantity, struct str text,
+			int64_t *ret_number) MUST_CHECK;
 
 /* Decimal digits alone. 0, -EINVAL or -ERANGE. */
 int conf_number_parse(struct str text, int64_t *ret_number) MUST_CHECK;
@@ -175,11 +205,53 @@ int conf_number_parse(struct str text, int64_t *ret_number) MUST_CHECK;
  * it begins). */
 int conf_ports_parse(struct str text, uint16_t *ret_min, uint16_t *ret_max) MUST_CHECK;
 
-struct conf_duration_text {
-	char text[24];
+struct conf_quantity_text {
+	char text[32];
 };
 /* In the largest unit that needs no fraction. */
-struct conf_duration_text conf_duration_format(int64_t ms);
+struct conf_quantity_text conf_quantity_format(const struct conf_quantity *quantity,
+					       int64_t number);
+
+/* A port, or several: "192.0.2.1:8000-8010", "[2001:db8::1]:1-5", ":80"; or a UNIX socket. */
+struct conf_bind_range {
+	struct addr first;
+	uint32_t n_ports; /* 1 of a UNIX socket */
+};
+
+/* 0, -EINVAL (no such form), -ERANGE (port not 1 to 65535), -EDOM (ends before it begins). */
+int conf_bind_parse(struct str text, struct conf_bind_range *ret_range) MUST_CHECK;
+
+/* "db.example.com:5432", "192.0.2.1:5432", "unix:/path": a host in lower case (terminated, "" of a
+ * UNIX socket), and an address unless the host is a name. 0, -EINVAL, -ERANGE as addr_parse(). */
+#define CONF_HOST_MAX 256
+struct conf_endpoint {
+	char host[CONF_HOST_MAX];
+	bool is_name;
+	struct addr addr; /* of a name its port alone: len 0 */
+};
+int conf_endpoint_parse(struct str text, struct conf_endpoint *ret_endpoint) MUST_CHECK;
+
+/* "192.0.2.0/24", "2001:db8::1". The host bits are left as they are. 0, -EINVAL, -ERANGE (longer
+ * than its address), -EAFNOSUPPORT (IPv4 mapped into IPv6). */
+int conf_net_parse(struct str text, struct conf_net *ret_net) MUST_CHECK;
+
+/* Clears the host bits; false: there were none. */
+bool conf_net_mask(struct conf_net *net);
+
+struct conf_net_text {
+	char text[ADDR_TEXT_MAX + 4];
+};
+struct conf_net_text conf_net_format(const struct conf_net *net);
+
+/* Is all of the second within the first? */
+bool conf_net_covers(const struct conf_net *first, const struct conf_net *second);
+
+/* Undoes "\r", "\n", "\t", "\\" and "\xHH". `ret_bytes` has room for text.len; its length, or
+ * -EINVAL. */
+ssize_t conf_bytes_parse(struct str text, char *ret_bytes) MUST_CHECK;
+
+/* A letter, a digit, "-" or "_". */
+bool conf_is_word_char(char c);
 
 /* Checks of conf_shape.check. */
 const char *conf_check_name(struct str text);
@@ -193,12 +265,42 @@ const char *conf_check_server(struct str text);
 const char *conf_check_domain(struct str text);
 const char *conf_check_pattern(struct str text); /* a domain, or "*." and a domain */
 const char *conf_check_prefix(struct str text);
+const char *conf_check_net(struct str text);
+const char *conf_check_host(struct str text); /* an address without port */
+const char *conf_check_alpn(struct str text);
+const char *conf_check_bytes(struct str text);
 
 /* ---- The snapshot ---- */
+
+/* The mapping of a value that may also be on (each key has its fallback then) or off (NULL). */
+const struct conf_node *conf_switched(struct conf_context *context, const struct conf_node *node,
+				      const struct conf_shape *shape);
+
+/* Does the key stand in the text? Its value may be wrong. */
+bool conf_was_given(const struct conf_node *node, const char *key);
+
+/* Of a network or a list of them; nothing where `node` is NULL. */
+void conf_nets_fill(struct conf_context *context, struct conf_nets *nets,
+		    const struct conf_node *node);
+
+/* Of a checked mapping; what only listeners have is left alone. */
+void conf_socket_fill(struct conf_context *context, struct conf_socket *options,
+		      const struct conf_node *node);
+
+/* A duration, never shorter than asked for. */
+uint32_t conf_seconds_at(const struct conf_node *node, const char *key);
 
 /* The file but for its origins. Errors are in the diag. */
 void conf_build_globals(struct conf_context *context);
 void conf_build_listeners(struct conf_context *context);
+
+/* The routes of a listener, with its transport where a URL tells it. */
+void conf_build_routes(struct conf_context *context, struct conf_listener *listener,
+		       const struct conf_node *node);
+
+/* What a listener's keys may be together. */
+void conf_check_together(struct conf_context *context, const struct conf_node *node,
+			 const struct conf_listener *listener);
 
 /* The named origins, before the listeners. */
 void conf_origins_build(struct conf_context *context);
@@ -220,8 +322,15 @@ const struct conf_origin *conf_target_resolve(struct conf_context *context,
 					      const struct conf_node *target, enum conf_lane lane,
 					      enum conf_transport *transport);
 
-/* Clashes and oddities that are seen only when everything is built. */
+/* Clashes and oddities that are seen only when everything is built. The last two want all of it
+ * right. */
 void conf_lint(struct conf_context *context);
+void conf_lint_routes(struct conf_context *context, const struct conf_listener *listener);
+void conf_lint_origins(struct conf_context *context);
+
+/* Is every address of the second within the first? None given is all. False also where that would
+ * take long to tell. */
+bool conf_nets_cover(const struct conf_nets *first, const struct conf_nets *second);
 
 void conf_out_of_memory(struct conf_context *context);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What only the whole snapshot shows: addresses taken twice, routes that nothing reaches, origins
- * without a route, certificates that nobody verifies.
+ * What only the whole snapshot shows: addresses taken twice, networks that undo each other. Routes
+ * are looked at in conf_lint_route.c, origins in conf_lint_origin.c.
  */
 #include <stdlib.h>
 
@@ -14,6 +14,7 @@ struct conf_bind {
 	struct conf_mark mark;
 	size_t order;
 	const char *text;
+	const char *path; /* of a UNIX socket, else "" */
 	struct conf_bind_key {
 		uint8_t addr[16]; /* IPv4 as mapped; all zero: any, of either kind, as ":443" takes
 				     both */
@@ -28,31 +29,52 @@ static struct conf_bind_key conf_bind_key(const struct addr *addr, enum conf_tra
 
 	if (addr->sa.sa_family == AF_INET6) {
 		memcpy(key.addr, &addr->in6.sin6_addr, sizeof(key.addr));
-	} else if (addr->in.sin_addr.s_addr != INADDR_ANY) {
+	} else if (addr->sa.sa_family == AF_INET && addr->in.sin_addr.s_addr != INADDR_ANY) {
 		key.addr[10] = key.addr[11] = 0xff;
 		memcpy(&key.addr[12], &addr->in.sin_addr, 4);
 	}
 	return key;
 }
 
+static const char *conf_bind_path(const struct addr *addr)
+{
+	return addr->sa.sa_family == AF_UNIX ? addr->un.sun_path : "";
+}
+
+static int conf_bind_compare_place(const struct conf_bind *a, const struct conf_bind *b)
+{
+	int difference = memcmp(&a->key, &b->key, sizeof(a->key));
+
+	return difference ? difference : strcmp(a->path, b->path);
+}
+
 static int conf_bind_compare(const void *a_, const void *b_)
 {
 	const struct conf_bind *a = a_, *b = b_;
-	int difference = memcmp(&a->key, &b->key, sizeof(a->key));
+	int difference = conf_bind_compare_place(a, b);
 
 	return difference ? difference : a->order < b->order ? -1 : a->order > b->order;
+}
+
+static bool conf_mark_is_equal(struct conf_mark a, struct conf_mark b)
+{
+	return a.line == b.line && a.column == b.column;
 }
 
 static void conf_lint_sorted_binds(struct conf_context *context, const struct conf_bind *binds,
 				   size_t n)
 {
-	const struct conf_bind *first = binds;
+	const struct conf_bind *first = binds, *told = NULL;
 
 	for (size_t i = 1; i < n; i++) {
-		if (memcmp(&first->key, &binds[i].key, sizeof(first->key)) != 0) {
+		if (conf_bind_compare_place(first, &binds[i]) != 0) {
 			first = &binds[i];
 			continue;
 		}
+		/* Of a range once is enough. */
+		if (told && conf_mark_is_equal(told->mark, binds[i].mark))
+			continue;
+		told = &binds[i];
 		conf_diag_add(context->diag, binds[i].mark,
 			      "\"%s\" is taken already, by \"%s\" on line %u", binds[i].text,
 			      first->text, first->mark.line);
@@ -81,6 +103,7 @@ static void conf_lint_binds(struct conf_context *context)
 			    .mark = listener->bind_marks[j],
 			    .order = n,
 			    .text = listener->bind_texts[j],
+			    .path = conf_bind_path(&listener->binds[j]),
 			    .key = conf_bind_key(&listener->binds[j], listener->transport),
 			};
 	}
@@ -109,126 +132,58 @@ static void conf_lint_names(struct conf_context *context)
 		}
 }
 
-/* ---- Routes ---- */
+/* ---- Clients ---- */
 
-/* Does all that the second matches match the first? NULL matches all. */
-static bool conf_name_covers(const char *first, const char *second)
+static bool conf_net_is_everybody(const struct conf_net *net)
 {
-	const char *dot;
-
-	if (!first)
-		return true;
-	if (!second)
-		return false;
-	if (strcmp(first, second) == 0)
-		return true;
-	dot = strchr(second, '.');
-	return first[0] == '*' && second[0] != '*' && dot && strcmp(first + 1, dot) == 0;
+	return net->prefix_len == 0;
 }
 
-static bool conf_path_covers(const char *first, const char *second)
+static void conf_lint_proxy_from(struct conf_context *context, const struct conf_listener *listener)
 {
-	size_t len = first ? strlen(first) : 0;
-
-	if (!first)
-		return true;
-	if (!second)
-		return strcmp(first, "/") == 0;
-	return strncmp(first, second, len) == 0 &&
-	       (first[len - 1] == '/' || second[len] == '/' || second[len] == 0);
-}
-
-/*
- * Does the first leave nothing to the second? As route/route.h has it: a connection is given by its
- * SNI, where a route to end it at counts by "sni" or else by "host".
- */
-static bool conf_route_covers(const struct conf_listener *listener, const struct conf_route *first,
-			      const struct conf_route *second)
-{
-	if (first->lane == CONF_LANE_SPLICE)
-		return conf_name_covers(first->sni, second->sni);
-	if (second->lane == CONF_LANE_SPLICE)
-		return listener->tls && second->sni &&
-		       conf_name_covers(first->sni ? first->sni : first->host, second->sni);
-	return conf_name_covers(first->sni, second->sni) &&
-	       conf_name_covers(first->host, second->host) &&
-	       conf_path_covers(first->path, second->path);
-}
-
-static void conf_lint_routes(struct conf_context *context, const struct conf_listener *listener)
-{
-	for (size_t i = 1; i < listener->n_routes; i++)
-		for (size_t j = 0; j < i; j++) {
-			const struct conf_route *first = &listener->routes[j],
-						*second = &listener->routes[i];
-
-			if (first->lane == CONF_LANE_MAX || second->lane == CONF_LANE_MAX ||
-			    first->lane == CONF_LANE_STEER ||
-			    !conf_route_covers(listener, first, second))
-				continue;
-			conf_diag_warn(context->diag, second->mark,
-				       "nothing reaches this route: the one on line %u takes all "
-				       "of it; put this one first",
-				       first->mark.line);
-			break;
-		}
-}
-
-/* ---- Origins ---- */
-
-static void conf_lint_servers(struct conf_context *context, const struct conf_origin *origin)
-{
-	for (size_t i = 1; i < origin->n_servers; i++)
-		for (size_t j = 0; j < i; j++)
-			if (addr_is_equal(&origin->servers[i].addr, &origin->servers[j].addr)) {
-				conf_diag_warn(context->diag, origin->servers[i].mark,
-					       "\"%s\" is in this list already",
-					       origin->servers[i].text);
-				break;
-			}
-}
-
-static void conf_lint_origin_tls(struct conf_context *context, const struct conf_origin *origin)
-{
-	const struct conf_client_tls *tls = origin->tls;
-
-	if (!tls->verify) {
-		conf_diag_warn(context->diag, tls->mark,
-			       "the certificate of origin \"%s\" is not verified: whoever is on "
-			       "the way can read and change all; "
-			       "give \"ca\" instead of \"verify: off\"",
-			       origin->name);
-		return;
+	for (size_t i = 0; i < listener->proxy_from.n_nets; i++) {
+		if (!conf_net_is_everybody(&listener->proxy_from.nets[i]))
+			continue;
+		conf_diag_warn(context->diag, listener->mark,
+			       "\"proxy_protocol\" trusts everybody (%s): any client may say that "
+			       "it is another; give the addresses of the proxies in front",
+			       conf_net_format(&listener->proxy_from.nets[i]).text);
 	}
-	for (size_t i = 0; i < origin->n_servers && !tls->server_name; i++)
-		if (origin->servers[i].addr.sa.sa_family == AF_UNIX)
-			conf_diag_add(context->diag, tls->mark,
-				      "origin \"%s\" needs \"server_name\" in \"tls\": a UNIX "
-				      "socket has no name to verify",
-				      origin->name);
 }
 
-static void conf_lint_origins(struct conf_context *context)
+static void conf_lint_access(struct conf_context *context, const struct conf_listener *listener)
 {
-	const struct conf *conf = context->conf;
-	bool *is_used = arena_array(context->scratch, bool, conf->n_origins + 1);
+	const struct conf_nets everybody = {.n_nets = 0};
 
-	if (!is_used) {
-		conf_out_of_memory(context);
-		return;
-	}
-	for (size_t i = 0; i < conf->n_listeners; i++)
-		for (size_t j = 0; j < conf->listeners[i].n_routes; j++)
-			if (conf->listeners[i].routes[j].origin)
-				is_used[conf->listeners[i].routes[j].origin->index] = true;
-	for (size_t i = 0; i < conf->n_origins; i++) {
-		if (!is_used[i])
-			conf_diag_warn(context->diag, conf->origins[i]->mark,
-				       "no route leads to origin \"%s\"", conf->origins[i]->name);
-		if (conf->origins[i]->tls)
-			conf_lint_origin_tls(context, conf->origins[i]);
-		conf_lint_servers(context, conf->origins[i]);
-	}
+	if (conf_nets_cover(&listener->deny, &listener->allow) && listener->deny.n_nets &&
+	    listener->allow.n_nets)
+		conf_diag_warn(context->diag, listener->mark,
+			       "nobody is let in: \"deny\" has all of \"allow\", and is stronger");
+	else if (conf_nets_cover(&listener->deny, &everybody) && listener->deny.n_nets)
+		conf_diag_warn(context->diag, listener->mark,
+			       "nobody is let in: \"deny\" has every address");
+}
+
+/* A protocol in which the server speaks first would wait for the time of defer_accept. */
+static void conf_lint_defer_accept(struct conf_context *context,
+				   const struct conf_listener *listener)
+{
+	const struct conf_route *first = listener->routes;
+
+	if (listener->socket.defer_accept_s && first->lane == CONF_LANE_SPLICE && !first->sni &&
+	    !first->alpn)
+		conf_diag_warn(context->diag, first->mark,
+			       "with \"defer_accept\" a client that waits for the server to speak "
+			       "first waits for %u s",
+			       listener->socket.defer_accept_s);
+}
+
+static void conf_lint_listener(struct conf_context *context, const struct conf_listener *listener)
+{
+	conf_lint_proxy_from(context, listener);
+	conf_lint_access(context, listener);
+	conf_lint_defer_accept(context, listener);
+	conf_lint_routes(context, listener);
 }
 
 /* ---- The steer lane ---- */
@@ -244,11 +199,13 @@ static void conf_lint_steer(struct conf_context *context)
 		for (size_t j = 0; j < listener->n_binds; j++)
 			if (addr_port(&listener->binds[j]) >= conf->steer.nat_port_min &&
 			    addr_port(&listener->binds[j]) <= conf->steer.nat_port_max &&
-			    conf->steer.nat_port_min)
+			    conf->steer.nat_port_min) {
 				conf_diag_warn(
 				    context->diag, listener->mark,
 				    "the port of \"%s\" is within \"nat_ports\" of the steer lane",
 				    listener->bind_texts[j]);
+				break;
+			}
 		if (listener->n_routes == 0 || listener->routes[0].lane != CONF_LANE_STEER ||
 		    !listener->routes[0].origin)
 			continue;
@@ -275,6 +232,6 @@ void conf_lint(struct conf_context *context)
 	if (conf_diag_errors(context->diag))
 		return;
 	for (size_t i = 0; i < context->conf->n_listeners; i++)
-		conf_lint_routes(context, &context->conf->listeners[i]);
+		conf_lint_listener(context, &context->conf->listeners[i]);
 	conf_lint_origins(context);
 }

@@ -77,28 +77,26 @@ void conf_origins_done(struct conf_context *context)
 
 /* ---- What an origin is made of ---- */
 
-/* The host of "192.0.2.1:80", "[2001:db8::1]:80"; of a UNIX socket there is none. */
-static struct str conf_server_host(struct str text)
-{
-	const char *colon = memrchr(text.ptr, ':', text.len);
-	struct str host = {text.ptr, (size_t)(colon - text.ptr)};
-
-	if (str_starts_with(text, STR("unix:")))
-		return STR("");
-	if (host.len > 2 && host.ptr[0] == '[')
-		host = (struct str){host.ptr + 1, host.len - 2};
-	return host;
-}
-
 static void conf_server_fill(struct conf_context *context, struct conf_server *server,
 			     struct str text, struct conf_mark mark)
 {
-	if (addr_parse(text, &server->addr))
+	struct conf_endpoint endpoint;
+
+	if (conf_endpoint_parse(text, &endpoint))
 		return; /* reported by the check */
 	server->mark = mark;
 	server->weight = 1;
+	server->addr = endpoint.addr;
+	server->is_name = endpoint.is_name;
 	server->text = conf_keep_text(context, text);
-	server->host = conf_keep_text(context, conf_server_host(text));
+	server->host = conf_keep_text(context, str_from(endpoint.host));
+}
+
+static void conf_server_fill_rest(struct conf_server *server, const struct conf_node *node)
+{
+	server->weight = (uint32_t)conf_number_at(node, "weight");
+	server->is_backup = conf_number_at(node, "backup") != 0;
+	server->max_connections = (uint32_t)conf_number_at(node, "max_connections");
 }
 
 static void conf_origin_fill_servers(struct conf_context *context, struct conf_origin *origin,
@@ -117,7 +115,7 @@ static void conf_origin_fill_servers(struct conf_context *context, struct conf_o
 			continue;
 		conf_server_fill(context, server, text->text, text->mark);
 		if (item->kind == CONF_NODE_MAPPING)
-			server->weight = (uint32_t)conf_number_at(item, "weight");
+			conf_server_fill_rest(server, item);
 		origin->n_servers++;
 	}
 }
@@ -142,17 +140,63 @@ static struct conf_client_tls *conf_client_tls_make(struct conf_context *context
 static void conf_origin_fill_tls(struct conf_context *context, struct conf_origin *origin,
 				 const struct conf_node *tls)
 {
-	const struct conf_node *node = tls;
+	const struct conf_node *node = conf_switched(context, tls, &conf_shape_client_tls);
 
-	if (!tls || (tls->kind == CONF_NODE_SCALAR && !tls->number))
-		return;
-	if (tls->kind == CONF_NODE_SCALAR)
-		node = conf_check_empty(context, &conf_shape_client_tls);
 	if (node)
 		origin->tls = conf_client_tls_make(context, node, tls->mark);
 }
 
-static void conf_origin_fill_rest(struct conf_origin *origin, const struct conf_node *node)
+static const char *conf_bytes_at(struct conf_context *context, const struct conf_node *node,
+				 const char *key, size_t *ret_len)
+{
+	const struct conf_node *value = conf_at(node, key);
+	char *bytes = value ? conf_keep(context, value->text.len + 1, 1) : NULL;
+	ssize_t n = bytes ? conf_bytes_parse(value->text, bytes) : -1;
+
+	if (n < 0)
+		return NULL;
+	bytes[n] = 0;
+	*ret_len = (size_t)n;
+	return bytes;
+}
+
+static void conf_origin_fill_health(struct conf_context *context, struct conf_health *health,
+				    const struct conf_node *node)
+{
+	const struct conf_node *eject =
+	    conf_switched(context, conf_at(node, "eject"), &conf_shape_eject);
+
+	health->check = (enum conf_check)conf_number_at(node, "check");
+	health->send = conf_bytes_at(context, node, "send", &health->send_len);
+	health->expect = conf_bytes_at(context, node, "expect", &health->expect_len);
+	health->interval_ms = (uint32_t)conf_number_at(node, "interval");
+	health->timeout_ms = (uint32_t)conf_number_at(node, "timeout");
+	health->rise = (uint32_t)conf_number_at(node, "rise");
+	health->fall = (uint32_t)conf_number_at(node, "fall");
+	health->eject_failures = (uint32_t)conf_number_at(eject, "failures");
+	health->eject_ms = (uint32_t)conf_number_at(eject, "time");
+	health->eject_max_percent = (uint8_t)conf_number_at(eject, "max");
+	health->panic_percent = (uint8_t)conf_number_at(node, "panic");
+}
+
+static void conf_origin_fill_connecting(struct conf_context *context, struct conf_origin *origin,
+					const struct conf_node *node)
+{
+	const struct conf_node *limits = conf_at(node, "limits"), *source = conf_at(node, "source");
+
+	origin->max_connections = (uint32_t)conf_number_at(limits, "connections");
+	origin->queue = (uint32_t)conf_number_at(limits, "queue");
+	origin->queue_timeout_ms = (uint32_t)conf_number_at(limits, "queue_timeout");
+	origin->retries = (uint32_t)conf_number_at(node, "retries");
+	if (source && addr_parse_host(source->text, &origin->source))
+		return; /* not after the check */
+	origin->slow_start_ms = (uint32_t)conf_number_at(node, "slow_start");
+	origin->proxy_protocol = (enum conf_proxy_protocol)conf_number_at(node, "proxy_protocol");
+	conf_socket_fill(context, &origin->socket, conf_at(node, "socket"));
+}
+
+static void conf_origin_fill_rest(struct conf_context *context, struct conf_origin *origin,
+				  const struct conf_node *node)
 {
 	const struct conf_node *timeouts = conf_at(node, "timeouts");
 
@@ -161,17 +205,62 @@ static void conf_origin_fill_rest(struct conf_origin *origin, const struct conf_
 	origin->response_timeout_ms = (uint32_t)conf_number_at(timeouts, "response");
 	origin->keepalive_ms = (uint32_t)conf_number_at(timeouts, "keepalive");
 	origin->max_idle = (uint32_t)conf_number_at(node, "max_idle");
+	conf_origin_fill_health(context, &origin->health, conf_at(node, "health"));
+	conf_origin_fill_connecting(context, origin, node);
+}
+
+/* ---- Identity ---- */
+
+static void conf_print_bytes(FILE *out, const char *key, const char *bytes, size_t len)
+{
+	fprintf(out, "%s %s", key, bytes ? "=" : "");
+	for (size_t i = 0; bytes && i < len; i++)
+		fprintf(out, "%02x", (unsigned char)bytes[i]);
+	fputc('\n', out);
+}
+
+static void conf_server_print(const struct conf_server *server, FILE *out)
+{
+	char text[ADDR_TEXT_MAX];
+
+	if (server->is_name)
+		fprintf(out, "server %s:%u", server->host, addr_port(&server->addr));
+	else
+		fprintf(out, "server %s", addr_format(&server->addr, text));
+	fprintf(out, " %u backup=%d connections=%u\n", server->weight, server->is_backup,
+		server->max_connections);
+}
+
+static void conf_health_print(const struct conf_health *health, FILE *out)
+{
+	fprintf(out, "check=%d interval=%u timeout=%u rise=%u fall=%u eject=%u,%u,%u panic=%u\n",
+		health->check, health->interval_ms, health->timeout_ms, health->rise, health->fall,
+		health->eject_failures, health->eject_ms, health->eject_max_percent,
+		health->panic_percent);
+	conf_print_bytes(out, "send", health->send, health->send_len);
+	conf_print_bytes(out, "expect", health->expect, health->expect_len);
+}
+
+static void conf_connecting_print(const struct conf_origin *origin, FILE *out)
+{
+	const struct conf_socket *options = &origin->socket;
+	char text[ADDR_TEXT_MAX];
+
+	fprintf(out, "connections=%u queue=%u,%u retries=%u source=%s slow_start=%u proxy=%d\n",
+		origin->max_connections, origin->queue, origin->queue_timeout_ms, origin->retries,
+		addr_format_host(&origin->source, text), origin->slow_start_ms,
+		origin->proxy_protocol);
+	fprintf(out, "keepalive=%u,%u,%u user_timeout=%u fast_open=%d\n", options->keepalive_idle_s,
+		options->keepalive_interval_s, options->keepalive_count, options->user_timeout_ms,
+		options->fast_open);
 }
 
 /* One fact a line: no value holds a line end, so two origins that differ never look the same. */
 static void conf_origin_print(const struct conf_origin *origin, FILE *out)
 {
-	char text[ADDR_TEXT_MAX];
-
 	fprintf(out, "%s\n", origin->name);
 	for (size_t i = 0; i < origin->n_servers; i++)
-		fprintf(out, "server %s %u\n", addr_format(&origin->servers[i].addr, text),
-			origin->servers[i].weight);
+		conf_server_print(&origin->servers[i], out);
 	if (origin->tls)
 		fprintf(out, "tls verify=%d kernel=%d\nca %s\nserver_name %s\n",
 			origin->tls->verify, origin->tls->kernel,
@@ -180,6 +269,8 @@ static void conf_origin_print(const struct conf_origin *origin, FILE *out)
 	fprintf(out, "balance=%d connect=%u response=%u keepalive=%u max_idle=%u\n",
 		origin->balance, origin->connect_timeout_ms, origin->response_timeout_ms,
 		origin->keepalive_ms, origin->max_idle);
+	conf_health_print(&origin->health, out);
+	conf_connecting_print(origin, out);
 }
 
 static void conf_origin_identify(struct conf_context *context, struct conf_origin *origin)
@@ -213,7 +304,7 @@ static void conf_origin_build(struct conf_context *context, const struct conf_no
 		return;
 	conf_origin_fill_servers(context, origin, conf_at(node, "servers"));
 	conf_origin_fill_tls(context, origin, conf_at(node, "tls"));
-	conf_origin_fill_rest(origin, node);
+	conf_origin_fill_rest(context, origin, node);
 	conf_origin_identify(context, origin);
 }
 
@@ -244,7 +335,7 @@ const struct conf_origin *conf_origin_in_place(struct conf_context *context, con
 		tls_node = conf_check_empty(context, &conf_shape_client_tls);
 		origin->tls = tls_node ? conf_client_tls_make(context, tls_node, mark) : NULL;
 	}
-	conf_origin_fill_rest(origin, node);
+	conf_origin_fill_rest(context, origin, node);
 	conf_origin_identify(context, origin);
 	return origin;
 }

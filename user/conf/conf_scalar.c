@@ -113,25 +113,31 @@ static bool conf_check_number(struct conf_context *context, const struct conf_sh
 	return false;
 }
 
-static bool conf_check_duration(struct conf_context *context, const struct conf_shape *shape,
+static bool conf_check_quantity(struct conf_context *context, const struct conf_shape *shape,
 				struct conf_node *node, const char *label)
 {
-	int err = conf_duration_parse(node->text, &node->number);
+	const struct conf_word *word = conf_words_find(shape->words, conf_word_of_truth(node));
+	const struct conf_quantity *quantity = shape->quantity;
+	int err;
 
+	if (word) {
+		node->number = word->value;
+		return true;
+	}
+	err = conf_quantity_parse(quantity, node->text, &node->number);
 	if (err == -ENODATA)
-		conf_diag_add(
-		    context->diag, node->mark,
-		    "%s has no unit; write for example \"%.20ss\" (units are ms, s, m and h)",
-		    label, node->text.ptr);
+		conf_diag_add(context->diag, node->mark,
+			      "%s has no unit; write for example \"%.20s%s\" (%s)", label,
+			      node->text.ptr, quantity->hint, quantity->names);
 	else if (err == -EINVAL)
-		conf_diag_add(
-		    context->diag, node->mark,
-		    "%s must be a duration such as \"500ms\", \"5s\", \"1m\" or \"2h\", not %s",
-		    label, CONF_QUOTE(node->text));
+		conf_diag_add(context->diag, node->mark, "%s must be %s%s%s, not %s", label,
+			      quantity->like, shape->words ? ", or " : "",
+			      shape->words ? shape->words->name : "", CONF_QUOTE(node->text));
 	else if (err || node->number < shape->min || node->number > shape->max)
 		conf_diag_add(context->diag, node->mark, "%s must be from %s to %s, not %s", label,
-			      conf_duration_format(shape->min).text,
-			      conf_duration_format(shape->max).text, CONF_QUOTE(node->text));
+			      conf_quantity_format(quantity, shape->min).text,
+			      conf_quantity_format(quantity, shape->max).text,
+			      CONF_QUOTE(node->text));
 	else
 		return true;
 	return false;
@@ -150,6 +156,11 @@ static bool conf_check_text(struct conf_context *context, const struct conf_shap
 bool conf_check_scalar(struct conf_context *context, const struct conf_shape *shape,
 		       struct conf_node *node, const char *label)
 {
+	if (node->has_controls && !shape->takes_controls) {
+		conf_diag_add(context->diag, node->mark,
+			      "a value may not hold control characters or line ends");
+		return false;
+	}
 	switch (shape->kind) {
 	case CONF_SHAPE_TEXT:
 		return conf_check_text(context, shape, node);
@@ -157,8 +168,8 @@ bool conf_check_scalar(struct conf_context *context, const struct conf_shape *sh
 		return conf_check_word(context, shape, node, label);
 	case CONF_SHAPE_NUMBER:
 		return conf_check_number(context, shape, node, label);
-	case CONF_SHAPE_DURATION:
-		return conf_check_duration(context, shape, node, label);
+	case CONF_SHAPE_QUANTITY:
+		return conf_check_quantity(context, shape, node, label);
 	default:
 		BUG_ON(true);
 	}

@@ -75,25 +75,63 @@ static json_t *conf_schema_any_of(json_t *const *schemas, size_t n)
 	return conf_schema_finish(&object);
 }
 
-static json_t *conf_schema_number(const struct conf_shape *shape)
+static json_t *conf_schema_integer(const struct conf_shape *shape)
 {
 	struct conf_schema_object object = conf_schema_begin("integer");
-	json_t *number;
 
 	conf_schema_set(&object, "minimum", json_integer(shape->min));
 	conf_schema_set(&object, "maximum", json_integer(shape->max));
-	number = conf_schema_finish(&object);
+	return conf_schema_finish(&object);
+}
+
+static json_t *conf_schema_number(const struct conf_shape *shape)
+{
+	json_t *number = conf_schema_integer(shape);
+
 	if (!shape->words)
 		return number;
 	return conf_schema_any_of((json_t *const[]){number, conf_schema_words(shape->words)}, 2);
 }
 
-static json_t *conf_schema_duration(void)
+static bool conf_quantity_is_bare(const struct conf_quantity *quantity)
+{
+	for (const struct conf_unit *unit = quantity->units; unit->name; unit++)
+		if (unit->name[0] == 0)
+			return true;
+	return false;
+}
+
+/* "^[0-9]+(ms|s|m|h)$" */
+static json_t *conf_schema_pattern(const struct conf_quantity *quantity)
 {
 	struct conf_schema_object object = conf_schema_begin("string");
+	char pattern[64] = "^[0-9]+(";
+	size_t len = strlen(pattern);
 
-	conf_schema_set(&object, "pattern", json_string("^[0-9]+(ms|s|m|h)$"));
+	for (const struct conf_unit *unit = quantity->units; unit->name; unit++)
+		if (unit->name[0] && len < sizeof(pattern))
+			len += (size_t)snprintf(pattern + len, sizeof(pattern) - len, "%s%s",
+						unit == quantity->units ? "" : "|", unit->name);
+	if (len < sizeof(pattern))
+		snprintf(pattern + len, sizeof(pattern) - len, ")%s$",
+			 conf_quantity_is_bare(quantity) ? "?" : "");
+	conf_schema_set(&object, "pattern", json_string(pattern));
 	return conf_schema_finish(&object);
+}
+
+static json_t *conf_schema_quantity(const struct conf_shape *shape)
+{
+	struct conf_schema_object object = {.json = conf_schema_pattern(shape->quantity)};
+
+	if (conf_quantity_is_bare(shape->quantity))
+		object.json = conf_schema_any_of(
+		    (json_t *const[]){object.json, conf_schema_integer(shape)}, 2);
+	conf_schema_set(&object, "title", json_string(shape->quantity->title));
+	object.json = conf_schema_finish(&object);
+	if (!shape->words)
+		return object.json;
+	return conf_schema_any_of((json_t *const[]){object.json, conf_schema_words(shape->words)},
+				  2);
 }
 
 static json_t *conf_schema_text(const struct conf_shape *shape)
@@ -195,8 +233,8 @@ static json_t *conf_schema_of(const struct conf_shape *shape)
 		return conf_schema_words(shape->words);
 	case CONF_SHAPE_NUMBER:
 		return conf_schema_number(shape);
-	case CONF_SHAPE_DURATION:
-		return conf_schema_duration();
+	case CONF_SHAPE_QUANTITY:
+		return conf_schema_quantity(shape);
 	}
 	return NULL;
 }

@@ -32,9 +32,9 @@ static const char *const conf_lane_schemes[] = {
     [CONF_LANE_STEER] = "udp:// or tcp://",
 };
 
-/* An address with the port that its scheme implies. */
+/* An address or host name with the port that its scheme implies. */
 struct conf_authority {
-	char text[ADDR_TEXT_MAX];
+	char text[CONF_HOST_MAX + sizeof(":65535")];
 };
 
 static const struct conf_scheme *conf_scheme_find(struct conf_context *context,
@@ -78,7 +78,9 @@ static bool conf_lacks_port(struct str authority)
 
 	if (authority.len > 2 && authority.ptr[0] == '[' && authority.ptr[authority.len - 1] == ']')
 		return true;
-	return addr_parse_host(authority, &addr) == 0 && addr.sa.sa_family == AF_INET;
+	if (addr_parse_host(authority, &addr) == 0)
+		return addr.sa.sa_family == AF_INET;
+	return authority.len && !memchr(authority.ptr, ':', authority.len);
 }
 
 /* False: not an address with a port, and reported. */
@@ -115,16 +117,21 @@ static const struct conf_origin *conf_target_url(struct conf_context *context,
 	struct str rest = {text + scheme_len + 3, target->text.len - scheme_len - 3};
 	const struct conf_scheme *scheme =
 	    conf_scheme_find(context, target, lane, (struct str){text, scheme_len});
-	char name[sizeof("https://") + ADDR_TEXT_MAX], address[ADDR_TEXT_MAX];
+	char name[sizeof("https://") + sizeof(struct conf_authority)], address[ADDR_TEXT_MAX];
+	struct conf_endpoint endpoint;
 	const struct conf_origin *origin;
 	struct conf_authority authority;
-	struct addr addr;
 
 	if (!scheme || !conf_authority_read(context, target, scheme, rest, &authority) ||
-	    addr_parse(str_from(authority.text), &addr))
+	    conf_endpoint_parse(str_from(authority.text), &endpoint))
 		return NULL;
 	*transport = scheme->transport;
-	snprintf(name, sizeof(name), "%s://%s", scheme->name, addr_format(&addr, address));
+	if (endpoint.is_name)
+		snprintf(name, sizeof(name), "%s://%s:%u", scheme->name, endpoint.host,
+			 addr_port(&endpoint.addr));
+	else
+		snprintf(name, sizeof(name), "%s://%s", scheme->name,
+			 addr_format(&endpoint.addr, address));
 	origin = conf_origin_find(context, name);
 	if (origin)
 		return origin;

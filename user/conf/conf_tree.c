@@ -175,17 +175,20 @@ static bool conf_tree_begin(struct conf_tree *tree, const yaml_event_t *event,
 	return true;
 }
 
+static bool conf_tree_has_controls(struct str text)
+{
+	for (size_t i = 0; i < text.len; i++)
+		if ((unsigned char)text.ptr[i] < ' ' || text.ptr[i] == 0x7f)
+			return true;
+	return false;
+}
+
 static bool conf_tree_add_scalar(struct conf_tree *tree, const yaml_event_t *event)
 {
 	struct str text = {(const char *)event->data.scalar.value, event->data.scalar.length};
 	struct conf_node *node;
 	const char *copy;
 
-	for (size_t i = 0; i < text.len; i++)
-		if ((unsigned char)text.ptr[i] < ' ' || text.ptr[i] == 0x7f)
-			return conf_tree_fail(
-			    tree, &event->start_mark,
-			    "a value may not hold control characters or line ends");
 	node = conf_tree_add(tree, CONF_NODE_SCALAR, &event->start_mark);
 	if (!node)
 		return false;
@@ -195,6 +198,7 @@ static bool conf_tree_add_scalar(struct conf_tree *tree, const yaml_event_t *eve
 		return false;
 	}
 	node->text = (struct str){copy, text.len};
+	node->has_controls = conf_tree_has_controls(text);
 	node->is_plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
 	return true;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a single value may look like: numbers, durations, names, addresses, domains, paths. Pure.
+ * What a single text may look like: names, domains, paths, bytes. Pure. Numbers are in
+ * conf_quantity.c, addresses in conf_address.c.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -73,74 +74,9 @@ void conf_nearest_offer(struct conf_nearest *nearest, const char *name)
 	}
 }
 
-/* ---- Numbers ---- */
-
-int conf_number_parse(struct str text, int64_t *ret_number)
-{
-	int64_t number = 0;
-	int err = 0;
-
-	if (text.len == 0)
-		return -EINVAL;
-	for (size_t i = 0; i < text.len; i++) {
-		if (text.ptr[i] < '0' || text.ptr[i] > '9')
-			return -EINVAL;
-		if (number > (INT64_MAX - 9) / 10)
-			err = -ERANGE;
-		else
-			number = number * 10 + (text.ptr[i] - '0');
-	}
-	if (!err)
-		*ret_number = number;
-	return err;
-}
-
-static const struct conf_unit {
-	const char *name;
-	int64_t ms;
-} conf_units[] = {{"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}};
-
-int conf_duration_parse(struct str text, int64_t *ret_ms)
-{
-	size_t n_digits = 0;
-	int64_t number = 0;
-	int err;
-
-	while (n_digits < text.len && text.ptr[n_digits] >= '0' && text.ptr[n_digits] <= '9')
-		n_digits++;
-	if (n_digits == 0)
-		return -EINVAL;
-	if (n_digits == text.len)
-		return -ENODATA;
-	err = conf_number_parse((struct str){text.ptr, n_digits}, &number);
-	for (size_t i = 0; i < ARRAY_LEN(conf_units); i++) {
-		struct str unit = {text.ptr + n_digits, text.len - n_digits};
-
-		if (!str_is_equal(unit, str_from(conf_units[i].name)))
-			continue;
-		if (err || number > INT64_MAX / conf_units[i].ms)
-			return -ERANGE;
-		*ret_ms = number * conf_units[i].ms;
-		return 0;
-	}
-	return -EINVAL;
-}
-
-struct conf_duration_text conf_duration_format(int64_t ms)
-{
-	struct conf_duration_text duration;
-	size_t i = 0;
-
-	while (ms % conf_units[i].ms)
-		i++;
-	snprintf(duration.text, sizeof(duration.text), "%lld%s", (long long)(ms / conf_units[i].ms),
-		 conf_units[i].name);
-	return duration;
-}
-
 /* ---- Names ---- */
 
-static bool conf_is_word_char(char c)
+bool conf_is_word_char(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
 	       c == '-' || c == '_';
@@ -192,104 +128,6 @@ const char *conf_check_device(struct str text)
 	for (size_t i = 0; ok && i < text.len; i++)
 		ok = text.ptr[i] > ' ' && text.ptr[i] != '/' && text.ptr[i] != ':';
 	return ok ? NULL : "is not the name of a network device; `ip link` shows them";
-}
-
-/* ---- Addresses ---- */
-
-int conf_ports_parse(struct str text, uint16_t *ret_min, uint16_t *ret_max)
-{
-	const char *dash = text.len ? memchr(text.ptr, '-', text.len) : NULL;
-	int64_t min, max;
-	size_t n_min;
-
-	if (!dash)
-		return -EINVAL;
-	n_min = (size_t)(dash - text.ptr);
-	if (conf_number_parse((struct str){text.ptr, n_min}, &min) ||
-	    conf_number_parse((struct str){dash + 1, text.len - n_min - 1}, &max))
-		return -EINVAL;
-	if (min < 1024 || max > 65535)
-		return -ERANGE;
-	if (min > max)
-		return -EDOM;
-	*ret_min = (uint16_t)min;
-	*ret_max = (uint16_t)max;
-	return 0;
-}
-
-const char *conf_check_ports(struct str text)
-{
-	uint16_t min, max;
-
-	switch (conf_ports_parse(text, &min, &max)) {
-	case 0:
-		return NULL;
-	case -ERANGE:
-		return "is not within 1024-65535";
-	case -EDOM:
-		return "ends before it begins";
-	default:
-		return "is not a range of ports; write for example \"61000-65535\"";
-	}
-}
-
-/* Letters: a name to look up, as far as one can tell. */
-static bool conf_is_host_name(struct str text)
-{
-	const char *colon = text.len ? memrchr(text.ptr, ':', text.len) : NULL;
-	size_t len = colon ? (size_t)(colon - text.ptr) : text.len;
-	bool has_letter = false;
-
-	for (size_t i = 0; i < len; i++) {
-		if (!conf_is_word_char(text.ptr[i]) && text.ptr[i] != '.')
-			return false;
-		has_letter |= isalpha((unsigned char)text.ptr[i]) != 0;
-	}
-	return has_letter;
-}
-
-static bool conf_is_port_range(struct str text)
-{
-	const char *colon = text.len ? memrchr(text.ptr, ':', text.len) : NULL;
-	size_t left = colon ? (size_t)(text.ptr + text.len - colon) : 0;
-
-	return colon && memchr(colon, '-', left) && strspn(colon + 1, "0123456789-") + 1 >= left;
-}
-
-const char *conf_check_bind(struct str text)
-{
-	struct addr addr;
-	int err = addr_parse(text, &addr);
-
-	if (err == -ERANGE)
-		return "has no port from 1 to 65535";
-	if (!err)
-		return addr.sa.sa_family == AF_UNIX
-			   ? "is a UNIX socket: listening there is not built yet"
-			   : NULL;
-	if (conf_is_port_range(text))
-		return "has a range of ports: that is not built yet";
-	if (conf_is_host_name(text) && memchr(text.ptr, ':', text.len))
-		return "names a host; give an address of this host, such as "
-		       "\"192.0.2.1:443\", or \":443\" for all";
-	return "is not an address with a port; write for example \":443\", "
-	       "\"192.0.2.1:443\" or \"[2001:db8::1]:443\"";
-}
-
-const char *conf_check_server(struct str text)
-{
-	struct addr addr;
-	int err = addr_parse(text, &addr);
-
-	if (err == -ERANGE)
-		return "has no port from 1 to 65535";
-	if (err && conf_is_host_name(text))
-		return "names a host: looking names up is not built yet; give an address and port "
-		       "such as \"192.0.2.1:8200\"";
-	if (!err && text.ptr[0] != ':')
-		return NULL;
-	return "is not an address with a port; write for example \"192.0.2.1:8200\" or "
-	       "\"[2001:db8::1]:8200\"";
 }
 
 /* ---- Domains and paths ---- */
@@ -364,4 +202,79 @@ const char *conf_check_prefix(struct str text)
 			       "%XX";
 	}
 	return conf_check_clean(text);
+}
+
+/* ---- Bytes ---- */
+
+/* RFC 7301 section 3.1: 1 to 255 bytes. Those that exist are printable. */
+const char *conf_check_alpn(struct str text)
+{
+	bool ok = text.len > 0 && text.len <= 255;
+
+	for (size_t i = 0; ok && i < text.len; i++)
+		ok = text.ptr[i] > ' ' && text.ptr[i] < 0x7f;
+	return ok ? NULL
+		  : "is not the name of a protocol in ALPN; write for example \"h2\" or "
+		    "\"http/1.1\"";
+}
+
+static int conf_hex_digit(char c)
+{
+	c = ascii_lower(c);
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* What follows a backslash: how many characters of it, 0 where there is no such escape. */
+static size_t conf_escape_parse(struct str text, char *ret_byte)
+{
+	static const char names[] = "rnt\\", bytes[] = "\r\n\t\\";
+	const char *found = text.len ? memchr(names, text.ptr[0], sizeof(names) - 1) : NULL;
+	int high, low;
+
+	if (found) {
+		*ret_byte = bytes[found - names];
+		return 1;
+	}
+	if (text.len < 3 || text.ptr[0] != 'x')
+		return 0;
+	high = conf_hex_digit(text.ptr[1]);
+	low = conf_hex_digit(text.ptr[2]);
+	if (high < 0 || low < 0)
+		return 0;
+	*ret_byte = (char)(high << 4 | low);
+	return 3;
+}
+
+ssize_t conf_bytes_parse(struct str text, char *ret_bytes)
+{
+	ssize_t n = 0;
+
+	for (size_t i = 0; i < text.len; i++, n++) {
+		size_t used;
+
+		ret_bytes[n] = text.ptr[i];
+		if (text.ptr[i] != '\\')
+			continue;
+		used = conf_escape_parse((struct str){text.ptr + i + 1, text.len - i - 1},
+					 &ret_bytes[n]);
+		if (used == 0)
+			return -EINVAL;
+		i += used;
+	}
+	return n;
+}
+
+const char *conf_check_bytes(struct str text)
+{
+	char bytes[CONF_MAX_BYTES];
+
+	if (text.len == 0)
+		return "is empty; leave the key out";
+	if (text.len > sizeof(bytes))
+		return "is longer than may be sent or expected (1024 bytes)";
+	if (conf_bytes_parse(text, bytes) < 0)
+		return "has a \"\\\" that is none of \\r, \\n, \\t, \\\\ and \\xHH";
+	return NULL;
 }

@@ -82,8 +82,8 @@ static const struct row key_rows[] = {
     {"unknown key", TEXT("lisener: []\n" WEB),
      "f:1:1: error: unknown key \"lisener\" in the file; did you mean \"listeners\"?\n"},
     {"unknown key, nothing near", TEXT("qqqqqqqq: 1\n" WEB),
-     "f:1:1: error: unknown key \"qqqqqqqq\" in the file; it takes process, log, steer, listeners "
-     "and origins\n"},
+     "f:1:1: error: unknown key \"qqqqqqqq\" in the file; it takes process, log, relay, steer, "
+     "listeners and origins\n"},
     {"unknown key with control characters", TEXT("\"a\\x9b\\e[31m\": 1\n" WEB),
      "f:1:1: error: a value may not hold control characters or line ends\n"},
     {"long unknown key",
@@ -91,7 +91,7 @@ static const struct row key_rows[] = {
 	  "aaaaaaaaaaaa: 1\n" WEB),
      "f:1:1: error: unknown key "
      "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…\" in the "
-     "file; it takes process, log, steer, listeners and origins\n"},
+     "file; it takes process, log, relay, steer, listeners and origins\n"},
     {"unknown in a section", TEXT("log: {lvl: info}\n" WEB),
      "f:1:7: error: unknown key \"lvl\" in \"log\"; did you mean \"level\"?\n"},
     {"unknown in a listener", TEXT(WEB "    timeout: {}\n"),
@@ -107,15 +107,15 @@ static const struct row key_rows[] = {
      "f:2:17: error: a server needs \"address\"; for example address: \"192.0.2.1:8200\"\n"
      "f:2:18: error: unknown key \"adress\" in a server; did you mean \"address\"?\n"},
     {"merge key", TEXT("<<: {}\n" WEB),
-     "f:1:1: error: unknown key \"<<\" in the file; it takes process, log, steer, listeners and "
-     "origins\n"},
+     "f:1:1: error: unknown key \"<<\" in the file; it takes process, log, relay, steer, listeners "
+     "and origins\n"},
     {"twice", TEXT("log: {level: info, level: debug}\n" WEB),
      "f:1:20: error: \"level\" is given twice; the first is on line 1\n"},
     {"not yet", TEXT("process: {cpus: 3}\n" WEB),
      "f:1:11: error: \"cpus\" is not built yet; take it out\n"},
-    {"near one that is not yet", TEXT(WEB "    proxy_protocl: on\n"),
-     "f:4:5: error: unknown key \"proxy_protocl\" in a listener; did you mean \"proxy_protocol\" "
-     "(not built yet)?\n"},
+    {"near one that is not yet", TEXT(WEB "    htttp: on\n"),
+     "f:4:5: error: unknown key \"htttp\" in a listener; did you mean \"http\" (not built "
+     "yet)?\n"},
     {"no listeners", TEXT("log: {}\n"),
      "f:1:1: error: the file needs \"listeners\"; for example listeners: [{bind: \":80\", routes: "
      "[{to: \"http://127.0.0.1:8080\"}]}]\n"},
@@ -169,16 +169,11 @@ static const struct row value_rows[] = {
      "f:1:15: error: \"format\" does not take \"jsn\"; did you mean \"json\"?\n"},
     {"word, nothing near", TEXT("log: {level: loud}\n" WEB),
      "f:1:14: error: \"level\" does not take \"loud\"; it takes error, warn, info or debug\n"},
-    {"word not yet",
-     TEXT(BIND "    routes:\n"
-	       "      - {pass: \"tcp://127.0.0.1:1\", relay: sockmap}\n"),
-     "f:4:44: error: \"relay\": \"sockmap\" is not built yet\n"},
-    {"word near one not yet",
+    {"word of the balancer",
      TEXT("origins:\n"
 	  "  o: {servers: [\"192.0.2.1:1\"], balance: magleev}\n"
 	  "listeners: [{bind: \":80\", routes: [{to: o}]}]\n"),
-     "f:2:42: error: \"balance\" does not take \"magleev\"; did you mean \"maglev\" (not built "
-     "yet)?\n"},
+     "f:2:42: error: \"balance\" does not take \"magleev\"; did you mean \"maglev\"?\n"},
     {"word empty", TEXT("log: {level: \"\"}\n" WEB),
      "f:1:14: error: \"level\" does not take \"\"; it takes error, warn, info or debug\n"},
     {"switch yes", TEXT("log: {access: yes}\n" WEB),
@@ -262,34 +257,68 @@ static const struct row address_rows[] = {
     {"bind IPv6 without brackets", TEXT("listeners: [{bind: \"2001:db8::1:80\", " ROUTES "}]\n"),
      "f:1:20: error: \"2001:db8::1:80\" is not an address with a port; write for example \":443\", "
      "\"192.0.2.1:443\" or \"[2001:db8::1]:443\"\n"},
-    {"bind UNIX", TEXT("listeners: [{bind: \"unix:/run/x\", " ROUTES "}]\n"),
-     "f:1:20: error: \"unix:/run/x\" is a UNIX socket: listening there is not built yet\n"},
-    {"bind port range", TEXT("listeners: [{bind: \":80-90\", " ROUTES "}]\n"),
-     "f:1:20: error: \":80-90\" has a range of ports: that is not built yet\n"},
+    {"bind UNIX without path", TEXT("listeners: [{bind: \"unix:\", " ROUTES "}]\n"),
+     "f:1:20: error: \"unix:\" is not a UNIX socket; write a path of 1 to 107 bytes, as in "
+     "\"unix:/run/web.sock\"\n"},
+    {"bind UNIX, not absolute", TEXT("listeners: [{bind: \"unix:run/x\", " ROUTES "}]\n"),
+     "f:1:20: error: \"unix:run/x\" is not an absolute path; write for example "
+     "\"unix:/run/web.sock\"\n"},
+    {"bind range reversed", TEXT("listeners: [{bind: \":90-80\", " ROUTES "}]\n"),
+     "f:1:20: error: \":90-80\" has a range of ports that ends before it begins\n"},
+    {"bind range too high", TEXT("listeners: [{bind: \":65530-65536\", " ROUTES "}]\n"),
+     "f:1:20: error: \":65530-65536\" has no port from 1 to 65535\n"},
+    {"bind range without end", TEXT("listeners: [{bind: \":80-\", " ROUTES "}]\n"),
+     "f:1:20: error: \":80-\" is not an address with a port; write for example \":443\", "
+     "\"192.0.2.1:443\" or \"[2001:db8::1]:443\"\n"},
+    {"bind range of three", TEXT("listeners: [{bind: \":80-81-82\", " ROUTES "}]\n"),
+     "f:1:20: error: \":80-81-82\" is not an address with a port; write for example \":443\", "
+     "\"192.0.2.1:443\" or \"[2001:db8::1]:443\"\n"},
+    {"bind range large", TEXT("listeners: [{bind: \":1000-2024\", " ROUTES "}]\n"),
+     "f:1:20: error: \":1000-2024\" has more than 1024 ports, which are as many sockets in each "
+     "thread\n"},
+    {"bind ranges large",
+     TEXT("listeners: [{bind: [\":1000-1999\", \":2000-2024\"], " ROUTES "}]\n"),
+     "f:1:20: error: \"bind\" has 1025 ports; at most 1024 are taken\n"},
     {"server without port",
      TEXT("origins:\n"
 	  "  o: {servers: [\"192.0.2.1\"]}\n"
 	  "listeners: [{bind: \":80\", routes: [{to: o}]}]\n"),
      "f:2:17: error: \"192.0.2.1\" is not an address with a port; write for example "
-     "\"192.0.2.1:8200\" or \"[2001:db8::1]:8200\"\n"},
-    {"server host",
+     "\"192.0.2.1:8200\", \"[2001:db8::1]:8200\" or \"db.example.com:8200\"\n"},
+    {"server host without port",
      TEXT("origins:\n"
-	  "  o: {servers: [\"db.example.com:1\"]}\n"
+	  "  o: {servers: [db.example.com]}\n"
 	  "listeners: [{bind: \":80\", routes: [{to: o}]}]\n"),
-     "f:2:17: error: \"db.example.com:1\" names a host: looking names up is not built yet; give an "
-     "address and port such as \"192.0.2.1:8200\"\n"},
+     "f:2:17: error: \"db.example.com\" has no port; write for example \"db.example.com:5432\"\n"},
+    {"server host with port 0",
+     TEXT("origins:\n"
+	  "  o: {servers: [\"db.example.com:0\"]}\n"
+	  "listeners: [{bind: \":80\", routes: [{to: o}]}]\n"),
+     "f:2:17: error: \"db.example.com:0\" has no port from 1 to 65535\n"},
+    {"server host that is none",
+     TEXT("origins:\n"
+	  "  o: {servers: [\"db..example.com:1\"]}\n"
+	  "listeners: [{bind: \":80\", routes: [{to: o}]}]\n"),
+     "f:2:17: error: \"db..example.com:1\" is not an address with a port; write for example "
+     "\"192.0.2.1:8200\", \"[2001:db8::1]:8200\" or \"db.example.com:8200\"\n"},
+    {"server IPv4 that is none",
+     TEXT("origins:\n"
+	  "  o: {servers: [\"192.0.2.256:1\"]}\n"
+	  "listeners: [{bind: \":80\", routes: [{to: o}]}]\n"),
+     "f:2:17: error: \"192.0.2.256:1\" is not an address with a port; write for example "
+     "\"192.0.2.1:8200\", \"[2001:db8::1]:8200\" or \"db.example.com:8200\"\n"},
     {"server without address",
      TEXT("origins:\n"
 	  "  o: {servers: [\":1\"]}\n"
 	  "listeners: [{bind: \":80\", routes: [{to: o}]}]\n"),
-     "f:2:17: error: \":1\" is not an address with a port; write for example \"192.0.2.1:8200\" or "
-     "\"[2001:db8::1]:8200\"\n"},
+     "f:2:17: error: \":1\" is not an address with a port; write for example \"192.0.2.1:8200\", "
+     "\"[2001:db8::1]:8200\" or \"db.example.com:8200\"\n"},
     {"server URL",
      TEXT("origins:\n"
 	  "  o: {servers: [\"http://192.0.2.1:1\"]}\n"
 	  "listeners: [{bind: \":80\", routes: [{to: o}]}]\n"),
      "f:2:17: error: \"http://192.0.2.1:1\" is not an address with a port; write for example "
-     "\"192.0.2.1:8200\" or \"[2001:db8::1]:8200\"\n"},
+     "\"192.0.2.1:8200\", \"[2001:db8::1]:8200\" or \"db.example.com:8200\"\n"},
     {"server weight",
      TEXT("origins:\n"
 	  "  o: {servers: [{address: \"192.0.2.1:1\", weight: 257}]}\n"
@@ -356,16 +385,16 @@ static const struct row route_rows[] = {
      TEXT(BIND "    routes:\n"
 	       "      - {pass: \"tls://127.0.0.1:1\"}\n"),
      "f:4:16: error: \"tls://127.0.0.1:1\": tls:// in \"pass\" is not built yet\n"},
-    {"URL host",
+    {"URL host that is none",
      TEXT(BIND "    routes:\n"
-	       "      - {to: \"https://vault.example.com:8200\"}\n"),
-     "f:4:14: error: \"https://vault.example.com:8200\": \"vault.example.com:8200\" names a host: "
-     "looking names up is not built yet; give an address and port such as \"192.0.2.1:8200\"\n"},
+	       "      - {to: \"https://a..b:8200\"}\n"),
+     "f:4:14: error: \"https://a..b:8200\": \"a..b:8200\" is not an address with a port; write "
+     "for example \"192.0.2.1:8200\", \"[2001:db8::1]:8200\" or \"db.example.com:8200\"\n"},
     {"URL host without port",
      TEXT(BIND "    routes:\n"
-	       "      - {to: \"https://localhost\"}\n"),
-     "f:4:14: error: \"https://localhost\": \"localhost\" names a host: looking names up is not "
-     "built yet; give an address and port such as \"192.0.2.1:8200\"\n"},
+	       "      - {pass: \"tcp://localhost\"}\n"),
+     "f:4:16: error: \"tcp://localhost\": \"localhost\" has no port; write for example "
+     "\"db.example.com:5432\"\n"},
     {"URL path",
      TEXT(BIND "    routes:\n"
 	       "      - {to: \"http://127.0.0.1:1/api\"}\n"),
@@ -384,7 +413,7 @@ static const struct row route_rows[] = {
      TEXT(BIND "    routes:\n"
 	       "      - {to: \"http://\"}\n"),
      "f:4:14: error: \"http://\": \"\" is not an address with a port; write for example "
-     "\"192.0.2.1:8200\" or \"[2001:db8::1]:8200\"\n"},
+     "\"192.0.2.1:8200\", \"[2001:db8::1]:8200\" or \"db.example.com:8200\"\n"},
     {"URL port",
      TEXT(BIND "    routes:\n"
 	       "      - {to: \"http://127.0.0.1:0\"}\n"),
@@ -394,6 +423,8 @@ static const struct row route_rows[] = {
 	       "      - {to: "
 	       "\"http://"
 	       "11111111111111111111111111111111111111111111111111111111111111111111111111111111111"
+	       "11111111111111111111111111111111111111111111111111111111111111111111111111111111111"
+	       "11111111111111111111111111111111111111111111111111111111111111111111111111111111111"
 	       "11111111111111111111111111111111111111111111111\"}\n"),
      "f:4:14: error: "
      "\"http://1111111111111111111111111111111111111111111111111111111111111111111111111…\" is "
@@ -402,12 +433,14 @@ static const struct row route_rows[] = {
      TEXT(BIND "    routes:\n"
 	       "      - {pass: \"tcp://127.0.0.1\"}\n"),
      "f:4:16: error: \"tcp://127.0.0.1\": \"127.0.0.1\" is not an address with a port; write for "
-     "example \"192.0.2.1:8200\" or \"[2001:db8::1]:8200\"\n"},
+     "example "
+     "\"192.0.2.1:8200\", \"[2001:db8::1]:8200\" or \"db.example.com:8200\"\n"},
     {"tcp with slash",
      TEXT(BIND "    routes:\n"
 	       "      - {pass: \"tcp://127.0.0.1:1/\"}\n"),
      "f:4:16: error: \"tcp://127.0.0.1:1/\": \"127.0.0.1:1/\" is not an address with a port; write "
-     "for example \"192.0.2.1:8200\" or \"[2001:db8::1]:8200\"\n"},
+     "for example "
+     "\"192.0.2.1:8200\", \"[2001:db8::1]:8200\" or \"db.example.com:8200\"\n"},
     {"host with port",
      TEXT(BIND "    routes:\n"
 	       "      - {to: \"http://127.0.0.1:1\", host: \"a:80\"}\n"),

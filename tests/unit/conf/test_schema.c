@@ -64,7 +64,7 @@ static const char *const refused[] = {
     "listeners: [{bind: \":80\", routes: [{to: \"http://127.0.0.1:1\", redirect: x}]}]\n",
     "listeners: [{bind: \":80\", routes: [{to: \"http://127.0.0.1:1\", host: \"a:80\"}]}]\n",
     "listeners: [{bind: \":80\", routes: [{to: \"http://127.0.0.1:1\", path: a}]}]\n",
-    "listeners: [{bind: \":80\", routes: [{pass: \"tcp://127.0.0.1:1\", relay: sockmap}]}]\n",
+    "listeners: [{bind: \":80\", routes: [{pass: \"tcp://127.0.0.1:1\", relay: socket}]}]\n",
     "process: {threads: 65}\n" WEB,
     "process: {threads: \"2\"}\n" WEB,
     "process: {x: 1}\n" WEB,
@@ -87,7 +87,7 @@ static const char *const refused[] = {
     "origins: {o: {servers: [{address: \"192.0.2.1:1\", x: 1}]}}\n" WEB,
     "origins: {o: {servers: [\"192.0.2.1:1\"], tls: {x: 1}}}\n" WEB,
     "origins: {o: {servers: [\"192.0.2.1:1\"], tls: {server_name: \"*.a\"}}}\n" WEB,
-    "origins: {o: {servers: [\"192.0.2.1:1\"], balance: maglev}}\n" WEB,
+    "origins: {o: {servers: [\"192.0.2.1:1\"], balance: random}}\n" WEB,
     "origins: {o: {servers: [\"192.0.2.1:1\"], timeouts: {connect: 1, x: 1s}}}\n" WEB,
     "origins: {o: {servers: [\"192.0.2.1:1\"], max_idle: -1}}\n" WEB,
 };
