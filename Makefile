@@ -31,7 +31,7 @@ pkg_config  = $(shell pkg-config $(1) $(PKGS) 2>/dev/null || echo missing)
 need_pkgs   = $(if $(filter missing,$(PKG_CFLAGS)),$(error packages are missing: run 'make deps' first))
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes -Wmissing-prototypes \
-            -Wpointer-arith -Wundef -Wformat=2 -Wvla -Wwrite-strings -Wimplicit-fallthrough \
+            -Wpointer-arith -Wundef -Wformat=2 -Wvla -Wwrite-strings -Wimplicit-fallthrough -Wno-string-concatenation \
             $(if $(WERROR),-Werror)
 OUR_CPPFLAGS = -D_GNU_SOURCE -DPENSTOCK_VERSION='"$(VERSION)"' -Iuser -Iinclude -I$(BUILD)/bpf $(PKG_CFLAGS) $(CPPFLAGS)
 OUR_CFLAGS   = -std=gnu17 -fno-omit-frame-pointer -fstack-protector-strong -pthread $(WARNINGS)
