@@ -208,6 +208,18 @@ const char *conf_check_host(struct str text)
 	return "is not an address; write for example \"192.0.2.1\" or \"2001:db8::1\"";
 }
 
+const char *conf_check_dns_server(struct str text)
+{
+	struct addr addr;
+
+	if (addr_parse_host(text, &addr) == 0)
+		return NULL;
+	if (addr_parse(text, &addr) == 0 && addr.sa.sa_family != AF_UNIX && text.ptr[0] != ':')
+		return NULL;
+	return "is not the address of a name server; write for example \"192.0.2.53\" or "
+	       "\"[2001:db8::53]:5353\"";
+}
+
 /* ---- Networks ---- */
 
 static const uint8_t *conf_net_bytes(const struct conf_net *net)

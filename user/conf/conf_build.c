@@ -57,6 +57,23 @@ static void conf_build_devices(struct conf_context *context, struct conf_steer *
 		steer->devices[steer->n_devices++] = conf_keep_text(context, item->text);
 }
 
+/* As c-ares takes them: separated by commas, IPv6 in brackets where a port may follow. */
+static void conf_build_resolver(struct conf_context *context, const struct conf_node *node)
+{
+	char list[8 * ADDR_TEXT_MAX] = "";
+	const struct conf_node *item;
+	size_t len = 0;
+
+	for (size_t n = conf_items(conf_at(node, "servers"), &item); n; n--, item = item->next) {
+		int written = snprintf(list + len, sizeof(list) - len, "%s" STR_FMT, len ? "," : "",
+				       STR_ARG(item->text));
+
+		len = MIN(len + (size_t)written, sizeof(list) - 1);
+	}
+	if (len)
+		context->conf->dns_servers = conf_keep_text(context, str_from(list));
+}
+
 static void conf_build_steer(struct conf_context *context, const struct conf_node *node)
 {
 	struct conf_steer *steer = &context->conf->steer;
@@ -76,6 +93,8 @@ void conf_build_globals(struct conf_context *context)
 	conf_build_log(context, conf_at(context->file, "log"));
 	conf_build_relay(context, conf_at(context->file, "relay"));
 	conf_build_steer(context, conf_at(context->file, "steer"));
+	if (conf_at(context->file, "resolver"))
+		conf_build_resolver(context, conf_at(context->file, "resolver"));
 }
 
 /* ---- Listeners ---- */

@@ -148,6 +148,22 @@ static const struct conf_key relay_keys[] = {
 };
 static MAPPING(shape_relay, "a mapping", relay_keys);
 
+/* ---- resolver ---- */
+
+static TEXT(shape_dns_server, "the address of a name server", conf_check_dns_server, "^.+$");
+static LIST(shape_dns_servers_list, shape_dns_server, "a list of addresses", 8);
+static ONE_OR_MORE(shape_dns_servers, "an address, or a list of them", shape_dns_server,
+		   shape_dns_servers_list);
+
+static const struct conf_key resolver_keys[] = {
+    KEY("servers", shape_dns_servers, NULL,
+	"Name servers, asked in this order; without them those of /etc/resolv.conf when penstock "
+	"starts."),
+    KEY_END,
+};
+static const struct conf_shape shape_resolver = {
+    .kind = CONF_SHAPE_MAPPING, .noun = "a mapping with \"servers\"", .keys = resolver_keys};
+
 /* ---- The file ---- */
 
 static const struct conf_key file_keys[] = {
@@ -160,9 +176,9 @@ static const struct conf_key file_keys[] = {
 		 "[{bind: \":80\", routes: [{to: \"http://127.0.0.1:8080\"}]}]",
 		 "Where clients come in."),
     KEY("origins", conf_shape_origins, NULL, "Groups of servers by name, for the routes."),
+    KEY("resolver", shape_resolver, NULL, "How host names of servers are looked up."),
     KEY_NOT_YET("policies", "Rules for TLS by name."),
     KEY_NOT_YET("networks", "Lists of addresses by name."),
-    KEY_NOT_YET("resolver", "How host names are looked up."),
     KEY_NOT_YET("cache", "Where responses are kept."),
     KEY_NOT_YET("metrics", "Where metrics and the status page are."),
     KEY_END,

@@ -267,6 +267,7 @@ const char *conf_check_pattern(struct str text); /* a domain, or "*." and a doma
 const char *conf_check_prefix(struct str text);
 const char *conf_check_net(struct str text);
 const char *conf_check_host(struct str text); /* an address without port */
+const char *conf_check_dns_server(struct str text); /* with or without a port */
 const char *conf_check_alpn(struct str text);
 const char *conf_check_bytes(struct str text);
 

@@ -83,7 +83,7 @@ static const struct row key_rows[] = {
      "f:1:1: error: unknown key \"lisener\" in the file; did you mean \"listeners\"?\n"},
     {"unknown key, nothing near", TEXT("qqqqqqqq: 1\n" WEB),
      "f:1:1: error: unknown key \"qqqqqqqq\" in the file; it takes process, log, relay, steer, "
-     "listeners and origins\n"},
+     "listeners, origins and resolver\n"},
     {"unknown key with control characters", TEXT("\"a\\x9b\\e[31m\": 1\n" WEB),
      "f:1:1: error: a value may not hold control characters or line ends\n"},
     {"long unknown key",
@@ -91,7 +91,7 @@ static const struct row key_rows[] = {
 	  "aaaaaaaaaaaa: 1\n" WEB),
      "f:1:1: error: unknown key "
      "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…\" in the "
-     "file; it takes process, log, relay, steer, listeners and origins\n"},
+     "file; it takes process, log, relay, steer, listeners, origins and resolver\n"},
     {"unknown in a section", TEXT("log: {lvl: info}\n" WEB),
      "f:1:7: error: unknown key \"lvl\" in \"log\"; did you mean \"level\"?\n"},
     {"unknown in a listener", TEXT(WEB "    timeout: {}\n"),
@@ -107,8 +107,9 @@ static const struct row key_rows[] = {
      "f:2:17: error: a server needs \"address\"; for example address: \"192.0.2.1:8200\"\n"
      "f:2:18: error: unknown key \"adress\" in a server; did you mean \"address\"?\n"},
     {"merge key", TEXT("<<: {}\n" WEB),
-     "f:1:1: error: unknown key \"<<\" in the file; it takes process, log, relay, steer, listeners "
-     "and origins\n"},
+     "f:1:1: error: unknown key \"<<\" in the file; it takes process, log, relay, steer, "
+     "listeners, "
+     "origins and resolver\n"},
     {"twice", TEXT("log: {level: info, level: debug}\n" WEB),
      "f:1:20: error: \"level\" is given twice; the first is on line 1\n"},
     {"not yet", TEXT("process: {cpus: 3}\n" WEB),
@@ -225,6 +226,12 @@ static const struct row value_rows[] = {
     {"device long", TEXT("steer: {devices: [abcdefghijklmnop]}\n" WEB),
      "f:1:19: error: \"abcdefghijklmnop\" is not the name of a network device; `ip link` shows "
      "them\n"},
+    {"resolver by name", TEXT("resolver: {servers: [192.0.2.53, dns.example.com]}\n" WEB),
+     "f:1:34: error: \"dns.example.com\" is not the address of a name server; write for example "
+     "\"192.0.2.53\" or \"[2001:db8::53]:5353\"\n"},
+    {"resolver on a UNIX socket", TEXT("resolver: {servers: \"unix:/run/dns\"}\n" WEB),
+     "f:1:21: error: \"unix:/run/dns\" is not the address of a name server; write for example "
+     "\"192.0.2.53\" or \"[2001:db8::53]:5353\"\n"},
     {"ports", TEXT("steer: {nat_ports: 61000}\n" WEB),
      "f:1:20: error: \"61000\" is not a range of ports; write for example \"61000-65535\"\n"},
     {"ports reserved", TEXT("steer: {nat_ports: 80-90}\n" WEB),

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a source may have, how fast a stream may be, and servers that go down or move."""
+import json
+import re
+import socket
+
+import pytest
+
+import lab as laboratory
+
+PORT = 9000
+ORIGIN_PORT = 7000
+
+
+def config(lab, listener=None, route=None, origin=None, threads=2, **more):
+    return {
+        "process": {"threads": threads, "drain_timeout": "2s"},
+        "listeners": [{"name": "edge", "bind": f"{lab.node.address}:{PORT}",
+                       "routes": [{"pass": "service", **(route or {})}], **(listener or {})}],
+        "origins": {"service": {"servers": [f"{lab.origins[0].address}:{ORIGIN_PORT}"], **(origin or {})}},
+        **more,
+    }
+
+
+@pytest.fixture
+def start(lab):
+    daemons = []
+
+    def start_daemon(configuration):
+        daemons.append(laboratory.Penstock(lab.node, lab.pin_dir, configuration))
+        return daemons[-1]
+
+    yield start_daemon
+    for daemon in daemons:
+        if daemon.process.is_running():
+            daemon.stop()
+
+
+def pair(lab, listener):
+    client = lab.client.connect(lab.node.address, PORT)
+    origin, _ = listener.accept()
+    origin.settimeout(20)
+    return client, origin
+
+
+def receive(sock, total):
+    while total > 0:
+        data = sock.recv(total)
+        assert data
+        total -= len(data)
+
+
+def is_refused(client):
+    try:
+        return client.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_connections_of_a_source(lab, start):
+    daemon = start(config(lab, {"limits": {"per_source": {"connections": 2}}}))
+    with lab.origins[0].listen(ORIGIN_PORT) as listener:
+        kept = [pair(lab, listener) for _ in range(2)]
+        assert is_refused(lab.client.connect(lab.node.address, PORT))
+        assert daemon.status()["closes"]["limit_source"] == 1
+        for end in kept.pop():
+            end.close()
+        laboratory.wait_until(lambda: daemon.status()["counters"]["connections_open"] == 1, "a place is free")
+        client, origin = pair(lab, listener)
+        client.sendall(b"x")
+        assert origin.recv(1) == b"x"
+
+
+def test_rate_of_new_connections(lab, start):
+    daemon = start(config(lab, {"limits": {"rate": 3}}))
+    with lab.origins[0].listen(ORIGIN_PORT):
+        clients = [lab.client.connect(lab.node.address, PORT) for _ in range(20)]
+        laboratory.wait_until(lambda: daemon.status()["closes"]["limit_rate"] > 0, "some come too fast")
+        for client in clients:
+            client.close()
+
+
+def test_bandwidth_is_left_to_the_pacing_of_both_sockets(lab, start):
+    start(config(lab, route={"limits": {"bandwidth": "1MiB"}}))
+    with lab.origins[0].listen(ORIGIN_PORT) as listener:
+        client, origin = pair(lab, listener)
+        for sender, receiver in ((client, origin), (origin, client)):
+            sender.sendall(bytes(100000))
+            receive(receiver, 100000)
+        sockets = lab.node.run("ss", "-tinH", "state", "established").stdout
+        rates = [float(value) * {"": 1, "K": 1e3, "M": 1e6, "G": 1e9}[unit] / 8
+                 for value, unit in re.findall(r"pacing_rate [\d.]+\w*/([\d.]+)([KMG]?)bps", sockets)]
+        assert len(rates) == 2, sockets
+        assert all(abs(rate - (1 << 20)) < 0.02 * (1 << 20) for rate in rates), sockets
+        client.close()
+        origin.close()
+
+
+def servers(daemon, name="service"):
+    [origin] = [origin for origin in daemon.status()["origins"] if origin["name"] == name]
+    return {server["address"]: server for server in origin["servers"]}
+
+
+def test_checks_take_a_server_out_and_in(lab, start):
+    addresses = [f"{origin.address}:{ORIGIN_PORT}" for origin in lab.origins]
+    daemon = start(config(lab, origin={
+        "servers": addresses,
+        "health": {"check": "tcp", "send": "ping\n", "expect": "pong", "interval": "100ms", "timeout": "500ms",
+                   "rise": 2, "fall": 2}}))
+    processes = []
+
+    def serve(origin):
+        processes.append(origin.start("socat", f"TCP-LISTEN:{ORIGIN_PORT},reuseaddr,fork",
+                                      "SYSTEM:read word; test \"$word\" = ping && echo pong from $HOSTNAME",
+                                      name=f"socat{len(processes)}"))
+        processes[-1].wait_port(ORIGIN_PORT)
+        return processes[-1]
+
+    first = serve(lab.origins[0])
+    laboratory.wait_until(lambda: servers(daemon)[addresses[1]]["state"] == "down", "the silent server goes down")
+    laboratory.wait_until(lambda: servers(daemon)[addresses[0]]["state"] == "up", "the other one is up")
+    for _ in range(4):
+        with lab.client.connect(lab.node.address, PORT) as client:
+            client.sendall(b"ping\n")
+            assert client.recv(4, socket.MSG_WAITALL) == b"pong"
+    serve(lab.origins[1])
+    laboratory.wait_until(lambda: servers(daemon)[addresses[1]]["state"] == "up", "it comes back")
+    first.kill()
+    laboratory.wait_until(lambda: servers(daemon)[addresses[0]]["state"] == "down", "the first one goes down")
+    assert re.search(r"server is down .*Connection refused", daemon.log())
+    for process in processes:
+        if process.is_running():
+            process.kill()
+
+
+def test_steered_flows_avoid_servers_that_are_down(lab, start):
+    daemon = start({
+        "listeners": [{"bind": f"{lab.node.address}:53", "protocol": "udp", "routes": [{"steer": "dns"}]}],
+        "origins": {"dns": {"servers": [f"{origin.address}:53" for origin in lab.origins],
+                            "health": {"check": "tcp", "interval": "100ms", "timeout": "500ms", "rise": 2, "fall": 2}}},
+    })
+    server = laboratory.Dnsmasq(lab.origins[0], {"www.example.com": "192.0.2.80"})
+    laboratory.wait_until(lambda: [s["state"] for s in servers(daemon, "dns").values()] == ["up", "down"],
+                          "the checks tell them apart")
+    for _ in range(8):
+        answer = lab.client.run("dig", "+short", "+tries=1", "+time=2", f"@{lab.node.address}", "www.example.com")
+        assert answer.stdout.strip() == "192.0.2.80"
+    server.stop()
+
+
+def test_names_of_servers_are_followed(lab, start):
+    names = laboratory.Dnsmasq(lab.origins[1], {"db.example.com": lab.origins[0].address})
+    daemon = start(config(lab, origin={"servers": [f"db.example.com:{ORIGIN_PORT}"]},
+                          resolver={"servers": [lab.origins[1].address]}))
+    with lab.origins[0].listen(ORIGIN_PORT) as listener:
+        daemon.process.wait_line("a server's name has new addresses")
+        client, origin = pair(lab, listener)
+        origin.sendall(b"y")
+        assert client.recv(1) == b"y"
+        client.close()
+        origin.close()
+    assert json.dumps(daemon.status()["origins"]).count(f"{lab.origins[0].address}:{ORIGIN_PORT}") >= 1
+    names.stop()
