@@ -116,7 +116,35 @@ struct stream_value {
 	char why[40]; /* what keeps the busier direction from a faster engine; terminated, cut */
 };
 
+/*
+ * One direction of a stream that the kernel carries, in the map `splice_dirs`, which the daemon
+ * maps into memory. `splice_ids` finds its index by the cookie of the socket that the bytes come
+ * from. Of the byte counts the program writes the first two; the daemon writes the third.
+ */
+struct splice_dir {
+	__u64 redirected_bytes; /* handed to the other socket in the kernel */
+	__u64 passed_bytes; /* left in the socket, for the daemon to read */
+	__u64 consumed_bytes; /* of those left: delivered by the daemon */
+	__u64 active_ns; /* CLOCK_MONOTONIC, of the last redirect; in steps of a tick */
+	__u64 id; /* the daemon's own name for the direction; in the event */
+	__u32 segments; /* that were redirected; wraps */
+	__u32 write_base; /* write_seq of the other socket at the first segment */
+	__u32 window_bytes; /* handed over and not yet written by the other socket: no more than
+			       this */
+	__u32 ring; /* index in `splice_rings` */
+	__u16 is_started; /* write_base is set */
+	__u16 passes_all; /* the daemon wants every byte */
+	__u32 pad; /* zero */
+};
+
+/* In a ring of `splice_rings`: the program left bytes to the daemon, which had none of this
+ * direction to read before. */
+struct splice_event {
+	__u64 id;
+};
+
 #ifndef __cplusplus
+_Static_assert(sizeof(struct splice_dir) == 64, "splice_dir is ABI");
 _Static_assert(sizeof(struct stream_value) == 136, "stream_value is ABI");
 _Static_assert(sizeof(struct flow_key) == 16, "flow_key is ABI");
 _Static_assert(sizeof(struct flow_value) == 56, "flow_value is ABI");

@@ -11,6 +11,8 @@
 #define PENSTOCK_MAX_STEER_SERVERS 65536
 #define PENSTOCK_MAX_STEER_FLOWS 262144
 #define PENSTOCK_MAX_STREAMS 16384 /* slots of the live table */
+#define PENSTOCK_MAX_SPLICE_STREAMS 16384 /* carried by sockmap at once */
+#define PENSTOCK_SPLICE_RING_BYTES (256 * 1024) /* events of one thread: 16 bytes each */
 #define PENSTOCK_MAX_CLIENT_HELLO_BYTES 65536
 #define PENSTOCK_MAX_REQUEST_HEAD_BYTES \
 	32768 /* request or response head; also half of the loop's scratch */
