@@ -46,6 +46,17 @@ static int keep_warning(enum libbpf_print_level level, const char *format, va_li
 	return 0;
 }
 
+void plane_keep_warnings(void)
+{
+	libbpf_said[0] = '\0';
+	libbpf_set_print(keep_warning);
+}
+
+const char *plane_last_warning(void)
+{
+	return libbpf_said;
+}
+
 static int plane_note(struct plane *plane, const char *format, ...) PRINTF_LIKE(2, 3);
 
 static int plane_note(struct plane *plane, const char *format, ...)
@@ -242,7 +253,7 @@ int plane_open(const struct conf *conf, struct plane **ret_plane, struct plane_e
 		plane_free(plane);
 		return plane_fail(ret_error, -ENOMEM, "no memory");
 	}
-	libbpf_set_print(keep_warning);
+	plane_keep_warnings();
 	err = pin_dir_prepare(plane->pin_dir, ret_error);
 	if (!err)
 		err = plane_load(plane, ret_error);

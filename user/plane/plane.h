@@ -58,4 +58,26 @@ char *plane_describe(const struct plane *plane) MUST_CHECK;
  * -errno. */
 int plane_remove(const struct conf *conf, struct plane_error *ret_error) MUST_CHECK;
 
+/* ---- the splice lane's kernel side: the program and the maps of the sockmap relay ---- */
+
+struct plane_splice;
+
+/*
+ * Loads the program, pins it and the maps under `pin_dir` (NULL: nothing is pinned), makes a ring
+ * for each of `n_rings` threads, and proves the whole with connections over loopback: what this
+ * kernel does not do right is not used. 0 or -errno with `ret_error` in words.
+ */
+int plane_splice_open(const char *pin_dir, unsigned int n_rings, struct plane_splice **ret_splice,
+		      struct plane_error *ret_error) MUST_CHECK;
+
+/* Takes the pins away, too: without the process that relays they are of no use. Takes NULL. */
+void plane_splice_free(struct plane_splice *splice);
+
+/* Of the map "splice_src", "splice_tgt", "splice_ids" or "splice_dirs"; stays the plane's;
+ * -ENOENT. */
+int plane_splice_map_fd(const struct plane_splice *splice, const char *name);
+
+/* The events for thread `index`; stays the plane's; -ENOENT. */
+int plane_splice_ring_fd(const struct plane_splice *splice, unsigned int index);
+
 #endif

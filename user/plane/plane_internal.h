@@ -19,6 +19,12 @@
 /* Fills in the text and returns `err`, which is negative. */
 int plane_fail(struct plane_error *error, int err, const char *format, ...) PRINTF_LIKE(3, 4);
 
+/* From now on libbpf's warnings are kept instead of printed. */
+void plane_keep_warnings(void);
+
+/* The last one: it knows more than an errno, why the verifier refused, for example. "": none. */
+const char *plane_last_warning(void);
+
 /* ---- plane_net.c: what the kernel knows of devices, addresses, routes and neighbours ---- */
 
 struct net_device {
@@ -134,6 +140,17 @@ int hook_filter_attach(const char *pin_dir, const struct plane_device *device, i
 /* Also right where nothing is attached. */
 void hook_tc_detach(const char *pin_dir, const char *device);
 void hook_xdp_detach(const char *pin_dir, const char *device);
+
+/* ---- the plane itself ---- */
+
+/* ---- plane_splice_test.c ---- */
+
+struct splice_maps {
+	int src, tgt, ids, dirs;
+};
+
+/* Does the kernel relay as it should? Leaves the maps empty. 0 or -errno with the error's text. */
+int plane_splice_prove(const struct splice_maps *maps, struct plane_error *error) MUST_CHECK;
 
 /* ---- the plane itself ---- */
 
