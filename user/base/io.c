@@ -134,6 +134,11 @@ bool io_can_splice(const struct io *from, const struct io *to)
 	return from->ops->splice_in && to->ops->splice_out;
 }
 
+bool io_is_plain(const struct io *io)
+{
+	return io->ops == &io_plain_ops;
+}
+
 void io_arrange_reset(struct io *io)
 {
 	struct linger linger = {.l_onoff = 1, .l_linger = 0};

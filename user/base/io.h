@@ -78,6 +78,9 @@ int io_shutdown_send(struct io *io) MUST_CHECK;
  * `to`. */
 bool io_can_splice(const struct io *from, const struct io *to);
 
+/* Nothing stands between the caller and the descriptor. */
+bool io_is_plain(const struct io *io);
+
 /* The reset that the peer shall see: the next io_close() sends RST instead of FIN. */
 void io_arrange_reset(struct io *io);
 

@@ -126,6 +126,13 @@ int loop_watch(struct loop *loop, struct watch *watch, uint32_t events)
 	return loop_watch_level(loop, watch, events | EPOLLET);
 }
 
+int loop_rewatch(struct loop *loop, struct watch *watch, uint32_t events)
+{
+	struct epoll_event event = {.events = events | EPOLLET, .data.ptr = watch};
+
+	return epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, watch->fd, &event) ? -errno : 0;
+}
+
 void loop_forget(struct loop *loop, struct watch *watch)
 {
 	for (int i = loop->batch_next; i < loop->batch_len; i++)

@@ -40,6 +40,10 @@ int loop_watch(struct loop *loop, struct watch *watch, uint32_t events) MUST_CHE
  * served. */
 int loop_watch_level(struct loop *loop, struct watch *watch, uint32_t events) MUST_CHECK;
 
+/* Other events for a watch of loop_watch(); what is the case already is reported again. 0 or -errno.
+ */
+int loop_rewatch(struct loop *loop, struct watch *watch, uint32_t events) MUST_CHECK;
+
 /* Before the descriptor is closed. Events of it that were fetched already are dropped. */
 void loop_unwatch(struct loop *loop, struct watch *watch);
 

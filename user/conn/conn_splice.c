@@ -2,6 +2,7 @@
 /* The splice lane: connect to the origin, then relay bytes until both sides have ended. */
 #include "conn/conn_internal.h"
 
+#include "base/log.h"
 #include "stats/stats.h"
 
 static void conn_origin_ready(struct origin_request *request, struct origin_conn *origin,
@@ -30,9 +31,16 @@ static enum relay_engine conn_wanted_engine(const struct conn *conn)
 		return RELAY_ENGINE_COPY;
 	case CONF_RELAY_PIPE:
 		return RELAY_ENGINE_PIPE;
+	case CONF_RELAY_SOCKMAP:
+		return RELAY_ENGINE_SOCKMAP;
 	default:
 		return RELAY_ENGINE_AUTO;
 	}
+}
+
+static void conn_relay_wake(struct relay *relay)
+{
+	conn_run(container_of(relay, struct conn, relay));
 }
 
 static struct tally *conn_tally(const struct conn *conn)
@@ -60,7 +68,9 @@ enum conn_state conn_step_connect(struct conn *conn)
 		return CONN_CONNECT;
 	conn->origin->owner = conn;
 	conn->origin->on_event = conn_origin_event;
-	relay_init(&conn->relay, &conn->io, &conn->origin->io, conn_wanted_engine(conn));
+	relay_init(&conn->relay, &conn->io, &conn->origin->io, conn_wanted_engine(conn),
+		   &conn->lease->snapshot->conf->relay);
+	conn->relay.on_wake = conn_relay_wake;
 	conn->active_ms = loop_now_ms(conn_loop(conn));
 	stats_inc(STAT_SPLICE_CONNECTIONS);
 	tally_add(conn_tally(conn), TALLY_CONNECTIONS, 1);
@@ -80,7 +90,7 @@ static void conn_count_relayed(struct conn *conn)
 
 	if (up_bytes == 0 && down_bytes == 0)
 		return;
-	conn->active_ms = loop_now_ms(conn_loop(conn));
+	conn->active_ms = MAX(conn->active_ms, relay_active_ms(&conn->relay, conn_loop(conn)));
 	conn->counted_up_bytes += up_bytes;
 	conn->counted_down_bytes += down_bytes;
 	stats_add(STAT_CLIENT_RECEIVED_BYTES, (int64_t)up_bytes);
@@ -99,6 +109,11 @@ enum conn_state conn_step_relay(struct conn *conn)
 	enum close_reason reason = CLOSE_INTERNAL;
 	enum relay_verdict verdict = relay_run(&conn->relay, conn_loop(conn), &reason);
 
+	const char *alarm = relay_sockmap_take_alarm();
+
+	if (alarm)
+		log_error("sockmap is turned off for new streams", LOG_TEXT("reason", alarm),
+			  LOG_TEXT("listener", conn->listener->name));
 	conn_count_relayed(conn);
 	if (relay_is_half_closed(&conn->relay) && !conn->is_half_closed) {
 		conn->is_half_closed = true;
@@ -125,7 +140,11 @@ void conn_expire_relay(struct conn *conn)
 	bool is_half_closed = relay_is_half_closed(&conn->relay);
 	uint64_t allowed_ms =
 	    is_half_closed ? listener->half_closed_timeout_ms : listener->idle_timeout_ms;
-	uint64_t silent_ms = loop_now_ms(conn_loop(conn)) - conn->active_ms;
+	uint64_t silent_ms;
+
+	relay_refresh(&conn->relay);
+	conn_count_relayed(conn);
+	silent_ms = loop_now_ms(conn_loop(conn)) - conn->active_ms;
 
 	if (silent_ms < allowed_ms)
 		conn_arm(conn,

@@ -1,22 +1,56 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Two directions as one stream: ends are passed on one by one (half-close), a reset ends both. */
-#include "relay/relay.h"
+#include "relay/relay_internal.h"
 
 #include <errno.h>
 
 #include "stats/stats.h"
 
-void relay_init(struct relay *relay, struct io *client, struct io *origin, enum relay_engine wanted)
+/* Built-in tuning; what was measured is in docs/benchmarks.md. */
+#define RELAY_CHAT_MESSAGES 64
+#define RELAY_CHAT_MAX_BYTES 4096
+
+static const struct conf_relay_tuning relay_default_tuning = {.sockmap = true};
+
+void relay_init(struct relay *relay, struct io *client, struct io *origin, enum relay_engine wanted,
+		const struct conf_relay_tuning *tuning)
 {
-	*relay = (struct relay){0};
+	struct relay_dir *dirs[2] = {&relay->up, &relay->down};
+
+	if (!tuning)
+		tuning = &relay_default_tuning;
+	*relay = (struct relay){.wanted = wanted,
+				.may_sockmap = wanted >= RELAY_ENGINE_SOCKMAP && tuning->sockmap,
+				.window_bytes = tuning->sockmap_window_bytes};
+	relay->chat_messages = tuning->chat_messages ? tuning->chat_messages : RELAY_CHAT_MESSAGES;
 	relay_dir_init(&relay->up, client, origin, RELAY_NO_LIMIT, wanted);
 	relay_dir_init(&relay->down, origin, client, RELAY_NO_LIMIT, wanted);
+	for (int i = 0; i < 2; i++) {
+		if (tuning->bulk_bytes)
+			dirs[i]->bulk_bytes = tuning->bulk_bytes;
+		dirs[i]->small_max_bytes =
+		    tuning->chat_max_bytes ? tuning->chat_max_bytes : RELAY_CHAT_MAX_BYTES;
+		if (wanted == RELAY_ENGINE_SOCKMAP && !tuning->sockmap)
+			dirs[i]->engine_reason = "sockmap is turned off";
+	}
 }
 
 void relay_done(struct relay *relay)
 {
+	relay_sockmap_done(relay);
 	relay_dir_done(&relay->up);
 	relay_dir_done(&relay->down);
+}
+
+void relay_refresh(struct relay *relay)
+{
+	if (relay->sockmap)
+		relay_sockmap_refresh(relay);
+}
+
+uint64_t relay_active_ms(const struct relay *relay, const struct loop *loop)
+{
+	return relay->sockmap ? relay_sockmap_active_ms(relay) : loop_now_ms(loop);
 }
 
 bool relay_is_half_closed(const struct relay *relay)
@@ -40,8 +74,11 @@ static enum relay_progress relay_pass_end(struct relay_dir *dir, bool *shut)
 		dir->error = err;
 		return RELAY_TO_FAILED;
 	}
-	if (dir->received_bytes != dir->delivered_bytes)
-		stats_inc(STAT_RELAY_MISMATCHES);
+	if (dir->received_bytes == dir->delivered_bytes)
+		return RELAY_ENDED;
+	stats_inc(STAT_RELAY_MISMATCHES);
+	if (dir->carried)
+		sockmap_turn_off("the byte counts of a stream differed at its end");
 	return RELAY_ENDED;
 }
 
@@ -67,7 +104,10 @@ static enum relay_verdict relay_break(struct relay *relay, struct relay_dir *dir
 	bool client_failed = failed == relay->up.from;
 
 	io_arrange_reset(client_failed ? relay->up.to : relay->up.from);
-	if (dir->error == -ENOMEM)
+	if (dir->error == -EIO) {
+		io_arrange_reset(failed);
+		*ret_reason = CLOSE_INTERNAL;
+	} else if (dir->error == -ENOMEM)
 		*ret_reason = CLOSE_OUT_OF_MEMORY;
 	else if (dir->error == -EPROTO)
 		*ret_reason = CLOSE_TLS_BROKEN;
@@ -87,12 +127,37 @@ static enum relay_progress relay_note_late_reset(struct relay_dir *dir,
 	return RELAY_FROM_FAILED;
 }
 
+static bool relay_wants_sockmap(const struct relay *relay)
+{
+	if (relay->sockmap || !relay->may_sockmap || !relay->on_wake)
+		return false;
+	return relay->wanted == RELAY_ENGINE_SOCKMAP ||
+	       (relay->up.engine == RELAY_ENGINE_COPY && relay->down.engine == RELAY_ENGINE_COPY &&
+		relay->up.small_messages >= relay->chat_messages &&
+		relay->down.small_messages >= relay->chat_messages);
+}
+
+static void relay_enter_sockmap(struct relay *relay, struct loop *loop)
+{
+	const char *why;
+	int err = relay_sockmap_enter(relay, loop, &why);
+
+	if (!err || err == -EAGAIN)
+		return;
+	relay->may_sockmap = false;
+	relay->up.engine_reason = why;
+	relay->down.engine_reason = why;
+}
+
 /* Both directions move before either is judged: of what a side said before it failed, what has come
  * is passed on. */
 enum relay_verdict relay_run(struct relay *relay, struct loop *loop, enum close_reason *ret_reason)
 {
 	enum relay_progress up, down;
+	bool is_busy = false;
 
+	if (relay_wants_sockmap(relay))
+		relay_enter_sockmap(relay, loop);
 	up = relay_pump_and_pass_end(&relay->up, &relay->up_shut, loop);
 	down = relay_pump_and_pass_end(&relay->down, &relay->down_shut, loop);
 	if (up == RELAY_ENDED && down == RELAY_ENDED) {
@@ -105,5 +170,7 @@ enum relay_verdict relay_run(struct relay *relay, struct loop *loop, enum close_
 	down = relay_note_late_reset(&relay->down, down);
 	if (relay_has_failed(down))
 		return relay_break(relay, &relay->down, down, ret_reason);
-	return up == RELAY_YIELD || down == RELAY_YIELD ? RELAY_BUSY : RELAY_RUNS;
+	if (relay->sockmap)
+		is_busy = relay_sockmap_settle(relay, loop);
+	return is_busy || up == RELAY_YIELD || down == RELAY_YIELD ? RELAY_BUSY : RELAY_RUNS;
 }

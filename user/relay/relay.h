@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Bytes from one io to another, by copying through user space or by splice(2) through a pooled
- * pipe. One direction is a struct relay_dir; a struct relay is two of them with half-close, reset
- * and byte accounts. Logs nothing.
+ * Bytes from one io to another, by copying through user space, by splice(2) through a pooled pipe,
+ * or by sockmap inside the kernel. One direction is a struct relay_dir; a struct relay is two of
+ * them with half-close, reset and byte accounts, and the policy that moves it between engines. Logs
+ * nothing.
  *
  * Nothing is held while a direction is idle: the copy engine reads into the loop's scratch and
  * keeps only what the receiver did not take (at most LOOP_SCRATCH_BYTES); a pipe goes back to the
@@ -18,13 +19,16 @@
 #include "base/compiler.h"
 #include "base/io.h"
 #include "base/loop.h"
+#include "conf/conf.h"
+#include "penstock/limits.h"
 #include "penstock/reasons.h"
 
 enum relay_engine {
 	RELAY_ENGINE_COPY,
 	RELAY_ENGINE_PIPE,
+	RELAY_ENGINE_SOCKMAP, /* of a whole struct relay only, and both ios plain TCP */
 	RELAY_ENGINE_AUTO, /* only a wish: copy at first, the pipe when a direction turns out to be
-			      bulk */
+			      bulk, sockmap when both carry many small messages */
 	RELAY_ENGINE_MAX
 };
 
@@ -46,7 +50,7 @@ enum relay_progress {
 struct relay_dir {
 	struct io *from;
 	struct io *to;
-	enum relay_engine engine; /* copy or pipe */
+	enum relay_engine engine; /* any but auto */
 	bool may_promote; /* from copy to the pipe, once the traffic is bulk */
 	const char *engine_reason; /* why this engine and not a faster one; constant; NULL: it is
 				      the fastest */
@@ -63,6 +67,10 @@ struct relay_dir {
 	size_t kept_offset;
 	size_t kept_len;
 	struct relay_pipe *pipe; /* NULL: none is held */
+	uint64_t bulk_bytes; /* received so many: may_promote */
+	uint32_t small_max_bytes;
+	uint32_t small_messages; /* in a row, no larger than that */
+	struct relay_carried *carried; /* sockmap engine; else NULL */
 };
 
 /* `wanted` is what the route asks for; where the ios cannot do it, copy is used and engine_reason
@@ -88,6 +96,14 @@ struct relay {
 	struct relay_dir down; /* origin to client */
 	bool up_shut; /* the end of the stream was passed on */
 	bool down_shut;
+	/* Set by the owner before the first relay_run(), where sockmap may be used: something has
+	 * happened, or time has gone by; it shall call relay_run(). NULL: no sockmap. */
+	void (*on_wake)(struct relay *relay);
+	enum relay_engine wanted;
+	bool may_sockmap;
+	uint32_t chat_messages; /* both directions: sockmap pays */
+	uint32_t window_bytes; /* of sockmap */
+	struct relay_sockmap *sockmap; /* NULL: not in it */
 };
 
 enum relay_verdict {
@@ -97,8 +113,11 @@ enum relay_verdict {
 	RELAY_BROKE, /* one side failed; where it was a reset, the other side's close will be one */
 };
 
-void relay_init(struct relay *relay, struct io *client, struct io *origin,
-		enum relay_engine wanted);
+/* `tuning` NULL, or a zero in it: the built-in value. */
+void relay_init(struct relay *relay, struct io *client, struct io *origin, enum relay_engine wanted,
+		const struct conf_relay_tuning *tuning);
+
+/* Before the ios are closed. */
 void relay_done(struct relay *relay);
 
 /* Moves both directions. `ret_reason` is set for RELAY_OVER and RELAY_BROKE. */
@@ -108,7 +127,39 @@ enum relay_verdict relay_run(struct relay *relay, struct loop *loop,
 /* One direction has ended, the other has not. */
 bool relay_is_half_closed(const struct relay *relay);
 
-/* Frees the calling thread's pool of pipes. */
+/* Brings the byte counts of what the kernel carries up to date. */
+void relay_refresh(struct relay *relay);
+
+/* When bytes last moved, as far as relay_refresh() saw; on the loop's clock. */
+uint64_t relay_active_ms(const struct relay *relay, const struct loop *loop);
+
+/* Frees what the calling thread holds: pipes, its part of the sockmap. Before its loop goes. */
 void relay_thread_done(void);
+
+/* ---- sockmap, for the whole process ---- */
+
+/* Descriptors of the maps that plane_splice_open() made; no capability is needed to use them. */
+struct relay_sockmap_maps {
+	int src, tgt, ids, dirs;
+	unsigned int n_rings; /* threads that can use it */
+	int rings[PENSTOCK_MAX_THREADS];
+};
+
+/* New relays may use the maps from now on; owns the descriptors, on failure too. Once. 0 or -errno.
+ */
+int relay_sockmap_open(const struct relay_sockmap_maps *maps) MUST_CHECK;
+
+/* Has no effect once it was opened. `why`, which is copied, is what relay_sockmap_why_not() says.
+ */
+void relay_sockmap_refuse(const char *why);
+
+/* NULL: new relays may use sockmap. Else why not; the text stays. */
+const char *relay_sockmap_why_not(void);
+
+/* What the watchdog found, once: then sockmap was turned off for new relays. NULL: nothing. */
+const char *relay_sockmap_take_alarm(void);
+
+/* When no thread uses it any more; for tests. */
+void relay_sockmap_close(void);
 
 #endif

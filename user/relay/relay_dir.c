@@ -13,15 +13,13 @@
 #include "base/bug.h"
 #include "stats/stats.h"
 
-/* What one direction may move before others have their turn. */
-#define RELAY_SHARE_BYTES (1 << 20)
 /* Reading this much in full scratches makes a direction bulk: from here on a pipe is cheaper than
  * copying. */
 #define RELAY_BULK_BYTES (4 * LOOP_SCRATCH_BYTES)
 
 const char *relay_engine_word(enum relay_engine engine)
 {
-	static const char *const words[RELAY_ENGINE_MAX] = {"copy", "pipe", "auto"};
+	static const char *const words[RELAY_ENGINE_MAX] = {"copy", "pipe", "sockmap", "auto"};
 
 	return words[engine];
 }
@@ -31,10 +29,11 @@ void relay_dir_init(struct relay_dir *dir, struct io *from, struct io *to, uint6
 {
 	bool can_splice = io_can_splice(from, to);
 
-	*dir = (struct relay_dir){.from = from, .to = to, .limit_bytes = limit_bytes};
+	*dir = (struct relay_dir){
+	    .from = from, .to = to, .limit_bytes = limit_bytes, .bulk_bytes = RELAY_BULK_BYTES};
 	dir->engine =
 	    can_splice && wanted == RELAY_ENGINE_PIPE ? RELAY_ENGINE_PIPE : RELAY_ENGINE_COPY;
-	dir->may_promote = can_splice && wanted == RELAY_ENGINE_AUTO;
+	dir->may_promote = can_splice && wanted >= RELAY_ENGINE_SOCKMAP;
 	if (!can_splice)
 		dir->engine_reason = "TLS in user space: the bytes must be seen";
 	else if (dir->may_promote)
@@ -72,7 +71,7 @@ static void relay_note_received(struct relay_dir *dir, size_t n)
 }
 
 /* RELAY_LIMIT here means that nothing is kept any more. */
-static enum relay_progress relay_flush_kept(struct relay_dir *dir)
+enum relay_progress relay_dir_flush_kept(struct relay_dir *dir)
 {
 	while (dir->kept_len) {
 		struct iovec part = {dir->kept + dir->kept_offset, dir->kept_len};
@@ -109,8 +108,7 @@ static int relay_keep(struct relay_dir *dir, const char *data, size_t len_bytes)
 }
 
 /* Sends what was read; keeps what the receiver did not take. */
-static enum relay_progress relay_copy_deliver(struct relay_dir *dir, const char *data,
-					      size_t len_bytes)
+enum relay_progress relay_dir_deliver(struct relay_dir *dir, const char *data, size_t len_bytes)
 {
 	struct iovec part = {(char *)data, len_bytes};
 	bool more = dir->more_after && dir->limit_bytes == 0;
@@ -126,7 +124,7 @@ static enum relay_progress relay_copy_deliver(struct relay_dir *dir, const char 
 		return RELAY_LIMIT;
 	if (relay_keep(dir, data + n, len_bytes - (size_t)n))
 		return relay_to_failed(dir, -ENOMEM);
-	return relay_flush_kept(dir);
+	return relay_dir_flush_kept(dir);
 }
 
 static enum relay_progress relay_copy_once(struct relay_dir *dir, struct loop *loop,
@@ -145,8 +143,9 @@ static enum relay_progress relay_copy_once(struct relay_dir *dir, struct loop *l
 		return RELAY_ENDED;
 	}
 	relay_note_received(dir, (size_t)n);
+	dir->small_messages = (size_t)n <= dir->small_max_bytes ? dir->small_messages + 1 : 0;
 	*share_bytes -= MIN(*share_bytes, (size_t)n);
-	return relay_copy_deliver(dir, scratch, (size_t)n);
+	return relay_dir_deliver(dir, scratch, (size_t)n);
 }
 
 static enum relay_progress relay_drain_pipe(struct relay_dir *dir)
@@ -204,7 +203,7 @@ static enum relay_progress relay_pipe_once(struct relay_dir *dir, size_t *share_
 
 static void relay_maybe_promote(struct relay_dir *dir)
 {
-	if (!dir->may_promote || dir->kept_len || dir->received_bytes < RELAY_BULK_BYTES)
+	if (!dir->may_promote || dir->kept_len || dir->received_bytes < dir->bulk_bytes)
 		return;
 	dir->may_promote = false;
 	dir->engine = RELAY_ENGINE_PIPE;
@@ -239,7 +238,7 @@ static enum relay_progress relay_move(struct relay_dir *dir, struct loop *loop)
 	size_t share_bytes = RELAY_SHARE_BYTES;
 	enum relay_progress progress;
 
-	progress = dir->kept_len ? relay_flush_kept(dir)
+	progress = dir->kept_len ? relay_dir_flush_kept(dir)
 		   : dir->pipe	 ? relay_drain_pipe(dir)
 				 : RELAY_LIMIT;
 	while (progress == RELAY_LIMIT) {
@@ -267,8 +266,11 @@ static enum relay_progress relay_move(struct relay_dir *dir, struct loop *loop)
 
 enum relay_progress relay_dir_pump(struct relay_dir *dir, struct loop *loop)
 {
-	enum relay_progress progress = relay_move(dir, loop);
+	enum relay_progress progress;
 
+	if (dir->engine == RELAY_ENGINE_SOCKMAP)
+		return relay_sockmap_pump(dir, loop);
+	progress = relay_move(dir, loop);
 	relay_rest(dir);
 	return progress;
 }

@@ -44,6 +44,16 @@
 	X(RELAY_COPIED_BYTES, relay_copied_bytes, counter, \
 	  "bytes relayed through a user-space buffer") \
 	X(RELAY_SPLICED_BYTES, relay_spliced_bytes, counter, "bytes relayed by splice(2)") \
+	X(RELAY_SOCKMAP_BYTES, relay_sockmap_bytes, counter, \
+	  "bytes relayed from socket to socket inside the kernel") \
+	X(RELAY_SOCKMAP_OPEN, relay_sockmap_open, gauge, "streams in the sockmap now") \
+	X(RELAY_SOCKMAP_ENTERED, relay_sockmap_entered, counter, "streams put into the sockmap") \
+	X(RELAY_SOCKMAP_LEFT, relay_sockmap_left, counter, \
+	  "streams taken out of the sockmap before their end") \
+	X(RELAY_SOCKMAP_LAGS, relay_sockmap_lags, counter, \
+	  "times a receiver lagged and the daemon relayed for the sockmap") \
+	X(RELAY_SOCKMAP_STALLS, relay_sockmap_stalls, counter, \
+	  "streams that stood still inside the sockmap; it is then off for new ones") \
 	X(RELAY_MISMATCHES, relay_mismatches, counter, \
 	  "relays whose two sides counted different bytes")
 

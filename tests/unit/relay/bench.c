@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See bench.h. */
+#include "bench.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/addr.h"
+#include "plane/plane.h"
+
+struct bench bench = {.client = -1, .origin = -1, .a.watch.fd = -1, .b.watch.fd = -1};
+
+static struct plane_splice *kernel_side;
+
+/* ---- sockmap ---- */
+
+static int copy_of(const char *name)
+{
+	int fd = fcntl(plane_splice_map_fd(kernel_side, name), F_DUPFD_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+void bench_need_sockmap(void)
+{
+	struct plane_error error = {.text = ""};
+	struct relay_sockmap_maps maps;
+
+	if (geteuid() != 0) {
+		printf("loading BPF programs needs root\n");
+		skip();
+	}
+	if (!kernel_side && plane_splice_open(NULL, 1, &kernel_side, &error))
+		fail_msg("%s", error.text);
+	if (!relay_sockmap_why_not())
+		return;
+	maps = (struct relay_sockmap_maps){
+	    .src = copy_of("splice_src"),
+	    .tgt = copy_of("splice_tgt"),
+	    .ids = copy_of("splice_ids"),
+	    .dirs = copy_of("splice_dirs"),
+	    .n_rings = 1,
+	    .rings = {fcntl(plane_splice_ring_fd(kernel_side, 0), F_DUPFD_CLOEXEC, 0)},
+	};
+	assert_int_equal(relay_sockmap_open(&maps), 0);
+}
+
+void bench_expect_no_entries(void)
+{
+	static const char *const names[] = {"splice_src", "splice_tgt", "splice_ids"};
+	uint64_t cookie;
+
+	for (size_t i = 0; kernel_side && i < sizeof(names) / sizeof(names[0]); i++)
+		if (bpf_map_get_next_key(plane_splice_map_fd(kernel_side, names[i]), NULL,
+					 &cookie) == 0)
+			fail_msg("an entry is left in %s", names[i]);
+}
+
+void bench_finish(void)
+{
+	relay_sockmap_close();
+	plane_splice_free(kernel_side);
+	kernel_side = NULL;
+}
+
+/* ---- sockets ---- */
+
+void connect_pair(int *ret_one, int *ret_other)
+{
+	struct addr addr = {
+	    .in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)},
+	    .len = sizeof(struct sockaddr_in)};
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+
+	assert_int_equal(bind(listener, &addr.sa, addr.len), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(getsockname(listener, &addr.sa, &addr.len), 0);
+	*ret_one = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(connect(*ret_one, &addr.sa, addr.len), 0);
+	*ret_other = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
+	assert_true(*ret_other >= 0);
+	close(listener);
+}
+
+static void drive(void)
+{
+	if (bench.verdict == RELAY_OVER || bench.verdict == RELAY_BROKE)
+		return;
+	bench.verdict = relay_run(&bench.relay, bench.loop, &bench.reason);
+	if (bench.verdict == RELAY_BUSY)
+		loop_schedule(bench.loop, &bench.task);
+}
+
+static void on_io(struct watch *watch, uint32_t events)
+{
+	io_note_events(container_of(watch, struct io, watch), events);
+	if (bench.relay.up.from)
+		drive();
+}
+
+static void on_task(struct task *task)
+{
+	(void)task;
+	drive();
+}
+
+static void on_wake(struct relay *relay)
+{
+	(void)relay;
+	drive();
+}
+
+void bench_connect(void)
+{
+	int a, b;
+
+	memset(&bench, 0, sizeof(bench));
+	bench.loop = loop_new();
+	assert_non_null(bench.loop);
+	connect_pair(&bench.client, &a);
+	connect_pair(&bench.origin, &b);
+	io_init_plain(&bench.a, a);
+	io_init_plain(&bench.b, b);
+	bench.a.watch.on_event = on_io;
+	bench.b.watch.on_event = on_io;
+	task_init(&bench.task, on_task);
+}
+
+void bench_relay(enum relay_engine engine, const struct conf_relay_tuning *tuning)
+{
+	relay_init(&bench.relay, &bench.a, &bench.b, engine, tuning);
+	bench.relay.on_wake = on_wake;
+	assert_int_equal(loop_watch(bench.loop, &bench.a.watch, EPOLLIN | EPOLLOUT | EPOLLRDHUP),
+			 0);
+	assert_int_equal(loop_watch(bench.loop, &bench.b.watch, EPOLLIN | EPOLLOUT | EPOLLRDHUP),
+			 0);
+}
+
+void bench_start(enum relay_engine engine)
+{
+	if (engine == RELAY_ENGINE_SOCKMAP)
+		bench_need_sockmap();
+	bench_connect();
+	bench_relay(engine, NULL);
+}
+
+void bench_stop(void)
+{
+	relay_done(&bench.relay);
+	task_cancel(&bench.task);
+	loop_unwatch(bench.loop, &bench.a.watch);
+	loop_unwatch(bench.loop, &bench.b.watch);
+	io_close(&bench.a);
+	io_close(&bench.b);
+	if (bench.client >= 0)
+		close(bench.client);
+	if (bench.origin >= 0)
+		close(bench.origin);
+	relay_thread_done();
+	loop_free(bench.loop);
+	bench_expect_no_entries();
+}
+
+/* ---- driving ---- */
+
+void turn(int times)
+{
+	for (int i = 0; i < times; i++)
+		assert_int_equal(loop_run_once(bench.loop, 10), 0);
+}
+
+unsigned char pattern(size_t at)
+{
+	return (unsigned char)(at * 31 + at / 251);
+}
+
+void transfer(int from, int to, size_t total, size_t read_chunk)
+{
+	size_t sent = 0, got = 0;
+	unsigned char buffer[65536];
+
+	while (got < total) {
+		size_t n = total - sent < sizeof(buffer) ? total - sent : sizeof(buffer);
+		ssize_t r;
+
+		for (size_t i = 0; i < n; i++)
+			buffer[i] = pattern(sent + i);
+		r = n ? send(from, buffer, n, MSG_DONTWAIT) : 0;
+		if (r > 0)
+			sent += (size_t)r;
+		assert_int_equal(loop_run_once(bench.loop, 0), 0);
+		r = recv(to, buffer, read_chunk, MSG_DONTWAIT);
+		for (ssize_t i = 0; i < r; i++)
+			assert_int_equal(buffer[i], pattern(got + (size_t)i));
+		assert_int_not_equal(r, 0);
+		if (r > 0)
+			got += (size_t)r;
+	}
+}
+
+void expect_text(int fd, const char *text)
+{
+	char buffer[256];
+	size_t len = 0;
+
+	assert_in_range(strlen(text), 1, sizeof(buffer));
+	for (int tries_left = 500; len < strlen(text); tries_left--) {
+		ssize_t n = recv(fd, buffer + len, strlen(text) - len, MSG_DONTWAIT);
+
+		assert_int_not_equal(n, 0);
+		assert_true(tries_left > 0);
+		if (n > 0)
+			len += (size_t)n;
+		else
+			turn(1);
+	}
+	assert_memory_equal(buffer, text, len);
+}
+
+void message(int from, int to, const char *text)
+{
+	assert_int_equal(send(from, text, strlen(text), MSG_DONTWAIT), strlen(text));
+	expect_text(to, text);
+}
+
+void expect_end(int fd)
+{
+	char byte;
+	ssize_t n = -1;
+
+	for (int tries_left = 500; tries_left > 0 && n < 0; tries_left--) {
+		turn(1);
+		n = recv(fd, &byte, 1, MSG_DONTWAIT);
+	}
+	assert_int_equal(n, 0);
+}
+
+void reset(int *fd)
+{
+	struct linger linger = {.l_onoff = 1};
+
+	setsockopt(*fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+	close(*fd);
+	*fd = -1;
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A relay between two real TCP connections on loopback, driven by the test itself. */
+#ifndef TESTS_RELAY_BENCH_H
+#define TESTS_RELAY_BENCH_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "relay/relay.h"
+
+/* client <-> [a relay b] <-> origin */
+struct bench {
+	struct loop *loop;
+	int client, origin; /* the peers' ends; -1: closed */
+	struct io a, b;
+	struct relay relay;
+	struct task task;
+	enum relay_verdict verdict;
+	enum close_reason reason;
+};
+
+extern struct bench bench;
+
+/* Maps and program for sockmap; without root the calling test is skipped, with the reason. */
+void bench_need_sockmap(void);
+
+/* Nothing of any stream is left in the maps. */
+void bench_expect_no_entries(void);
+
+/* Also of tests that failed; closes all, the maps too. */
+void bench_finish(void);
+
+/* The sockets alone; then the relay over them. */
+void bench_connect(void);
+void bench_relay(enum relay_engine engine, const struct conf_relay_tuning *tuning);
+
+/* Both. Skips the test where the engine needs root. */
+void bench_start(enum relay_engine engine);
+void bench_stop(void);
+
+void connect_pair(int *ret_one, int *ret_other);
+
+/* Serves the loop so many times, waiting a little each time. */
+void turn(int times);
+
+/* Serves the loop until `condition` holds; fails where it never does. */
+#define turn_until(condition) \
+	do { \
+		for (int tries_left = 2000; !(condition); tries_left--) { \
+			assert_true(tries_left > 0); \
+			turn(1); \
+		} \
+	} while (0)
+
+unsigned char pattern(size_t at);
+
+/* Sends `total` bytes of the pattern one way while the receiver reads `read_chunk` at a time, and
+ * checks each. */
+void transfer(int from, int to, size_t total, size_t read_chunk);
+
+/* Sends a text and receives it at the other end. */
+void message(int from, int to, const char *text);
+
+/* The next bytes at `fd` are this text. */
+void expect_text(int fd, const char *text);
+
+/* The stream has ended at `fd`. */
+void expect_end(int fd);
+
+/* Closes it with RST. */
+void reset(int *fd);
+
+#endif
