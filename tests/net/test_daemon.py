@@ -459,6 +459,7 @@ def test_worker_outlives_a_killed_broker(lab, start, origin):
     client.close()
     end.close()
     laboratory.wait_until(lambda: not pathlib.Path(f"/proc/{worker}").exists(), "the worker ends by itself")
+    daemon.command("steer", "remove", "-c", daemon.config)  # pins outlive whoever is killed
 
 
 def test_start_after_a_killed_broker(lab, start, origin):

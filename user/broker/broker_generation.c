@@ -24,6 +24,7 @@ void host_done(struct host *host)
 	listeners_done(&host->listeners);
 	runtime_close(&host->runtime);
 	plane_free(host->plane);
+	plane_splice_free(host->splice);
 }
 
 void generation_free(struct generation *generation)
@@ -93,6 +94,10 @@ static int generation_open(struct generation *generation, struct host *host,
 	if (!err)
 		err =
 		    broker_plane_prepare(&host->plane, generation->conf, generation->bundle, diag);
+	if (!err)
+		err = broker_splice_prepare(&host->splice, generation->conf,
+					    (unsigned int)host->listeners.n_threads,
+					    generation->bundle, diag);
 	if (err)
 		listeners_undo(&host->listeners);
 	return err;

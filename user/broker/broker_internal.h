@@ -71,6 +71,14 @@ int broker_plane_prepare(struct plane **plane, const struct conf *conf, struct b
 /* After the worker has taken `conf`, or refused another: attachments become what `conf` wants. */
 void broker_plane_settle(struct plane *plane, const struct conf *conf);
 
+/* ---- broker_splice.c: the splice lane's kernel side ---- */
+
+/* Where `conf` may use the sockmap relay: its maps in the bundle, or why there are none. `splice` is
+ * opened at need. 0, or -errno with an error in `diag` where the bundle takes nothing more. */
+int broker_splice_prepare(struct plane_splice **splice, const struct conf *conf,
+			  unsigned int n_threads, struct bundle *bundle,
+			  struct conf_diag *diag) MUST_CHECK;
+
 /* ---- broker_generation.c ---- */
 
 /* What the broker holds of the host over all generations. */
@@ -78,6 +86,7 @@ struct host {
 	struct runtime runtime;
 	struct listeners listeners;
 	struct plane *plane; /* NULL: nothing steers, or did */
+	struct plane_splice *splice; /* NULL: no sockmap relay */
 };
 
 void host_init(struct host *host);

@@ -3,6 +3,8 @@
  * their descriptors. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -50,7 +52,12 @@ static int plane_add_description(const struct plane *plane, const struct conf *c
 /* Programs that an earlier run left attached go on steering, whatever this configuration says. */
 static void plane_warn_of_leftovers(const struct conf *conf, struct conf_diag *diag)
 {
-	if (conf->pin_dir && access(conf->pin_dir, F_OK) == 0)
+	char path[PATH_MAX];
+
+	if (!conf->pin_dir ||
+	    snprintf(path, sizeof(path), "%s/services", conf->pin_dir) >= (int)sizeof(path))
+		return;
+	if (access(path, F_OK) == 0)
 		conf_diag_warn(diag, nowhere,
 			       "no route steers, but %s still holds what an earlier run attached; "
 			       "`penstock steer remove` ends it",

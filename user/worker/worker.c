@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "health/health.h"
 #include "penstock/limits.h"
+#include "relay/relay.h"
 #include "stats/stats.h"
 #include "worker/sandbox.h"
 #include "worker/worker_internal.h"
@@ -190,6 +191,35 @@ static int worker_start_steer(struct worker *worker, struct bundle *bundle)
 	return worker->steer ? 0 : -ENOMEM;
 }
 
+/* The maps come with the first bundle whose routes may use them, and stay the worker's. Without
+ * them streams are relayed in user space. */
+static void worker_start_sockmap(struct bundle *bundle)
+{
+	struct relay_sockmap_maps maps = {.n_rings = 0};
+	size_t len_bytes;
+	char *why;
+	int fd = bundle_find(bundle, BUNDLE_PLANE, "splice", 0);
+
+	if (fd >= 0 && !bundle_read(fd, PENSTOCK_MAX_CONFIG_BYTES, &why, &len_bytes)) {
+		relay_sockmap_refuse(why);
+		free(why);
+	}
+	if (!relay_sockmap_why_not() || bundle_find(bundle, BUNDLE_MAP, "splice_src", 0) < 0)
+		return;
+	maps.src = bundle_take(bundle, BUNDLE_MAP, "splice_src", 0);
+	maps.tgt = bundle_take(bundle, BUNDLE_MAP, "splice_tgt", 0);
+	maps.ids = bundle_take(bundle, BUNDLE_MAP, "splice_ids", 0);
+	maps.dirs = bundle_take(bundle, BUNDLE_MAP, "splice_dirs", 0);
+	for (; maps.n_rings < PENSTOCK_MAX_THREADS; maps.n_rings++) {
+		maps.rings[maps.n_rings] =
+		    bundle_take(bundle, BUNDLE_MAP, "splice_ring", maps.n_rings);
+		if (maps.rings[maps.n_rings] < 0)
+			break;
+	}
+	if (relay_sockmap_open(&maps))
+		relay_sockmap_refuse("the maps of the sockmap cannot be mapped into memory");
+}
+
 static int worker_publish(struct worker *worker, struct bundle *bundle, const struct conf *conf)
 {
 	int err = worker_start_steer(worker, bundle);
@@ -253,6 +283,7 @@ static int worker_apply(struct worker *worker, struct bundle *bundle, struct sna
 
 	if (worker->streams_fd < 0)
 		worker->streams_fd = bundle_take(bundle, BUNDLE_MAP, "streams", 0);
+	worker_start_sockmap(bundle);
 	if (!worker->threads)
 		err = worker_start_threads(worker, snapshot->conf,
 					   worker_count_threads(bundle, snapshot->conf));

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "relay/relay.h"
 #include "route/route.h"
 #include "server/server.h"
 #include "stats/stats.h"
@@ -212,14 +213,15 @@ json_t *worker_status_json(const struct worker_facts *facts)
 				      status_listener(facts->snapshot, &conf->listeners[i]));
 	for (size_t i = 0; i < conf->n_origins; i++)
 		json_array_append_new(origins, status_origin(conf->origins[i]));
-	return json_pack("{s:s, s:i, s:I, s:I, s:i, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
-			 "version", PENSTOCK_VERSION, "pid", (int)getpid(), "generation",
-			 (json_int_t)facts->snapshot->generation, "uptime_s",
-			 (json_int_t)(facts->uptime_ms / 1000), "threads", (int)facts->n_threads,
-			 "draining", facts->is_draining, "kernel_tls",
-			 status_text(tls_kernel_missing() ? tls_kernel_missing() : "available"),
-			 "listeners", listeners, "origins", origins, "counters", status_counters(),
-			 "closes", status_closes(), "steer",
-			 facts->steer ? steer_status(facts->steer) : json_null(), "plane",
-			 facts->plane ? json_loads(facts->plane, 0, NULL) : json_null());
+	return json_pack(
+	    "{s:s, s:i, s:I, s:I, s:i, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "version",
+	    PENSTOCK_VERSION, "pid", (int)getpid(), "generation",
+	    (json_int_t)facts->snapshot->generation, "uptime_s",
+	    (json_int_t)(facts->uptime_ms / 1000), "threads", (int)facts->n_threads, "draining",
+	    facts->is_draining, "sockmap",
+	    status_text(relay_sockmap_why_not() ? relay_sockmap_why_not() : "available"),
+	    "kernel_tls", status_text(tls_kernel_missing() ? tls_kernel_missing() : "available"),
+	    "listeners", listeners, "origins", origins, "counters", status_counters(), "closes",
+	    status_closes(), "steer", facts->steer ? steer_status(facts->steer) : json_null(),
+	    "plane", facts->plane ? json_loads(facts->plane, 0, NULL) : json_null());
 }
