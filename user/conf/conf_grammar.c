@@ -143,7 +143,7 @@ static const struct conf_key relay_keys[] = {
 	"What sockmap may have on its way in a direction; past it the process takes over until "
 	"the receiver has caught up."),
     KEY("sockmap", conf_shape_switch, "on",
-	"Off keeps connections that are relayed by auto away from sockmap."),
+	"Off: no connection is relayed by sockmap, whatever its route says."),
     KEY_END,
 };
 static MAPPING(shape_relay, "a mapping", relay_keys);
