@@ -45,7 +45,10 @@ static const struct conf_key server_tls_keys[] = {
 static MAPPING(shape_server_tls, "a mapping with \"certificates\"", server_tls_keys);
 
 static const struct conf_key listener_timeout_keys[] = {
-    KEY("hello", conf_shape_timeout, "5s", "For a complete ClientHello, where routes need it."),
+    KEY("hello", conf_shape_timeout, "5s",
+	"For a complete ClientHello, where routes need it, and for a PROXY protocol header, where "
+	"one "
+	"is due."),
     KEY("handshake", conf_shape_timeout, "10s", "For the TLS handshake with the client."),
     KEY("request", conf_shape_timeout, "10s", "For a complete request head."),
     KEY("keepalive", conf_shape_timeout, "60s", "Between two requests of a connection."),
