@@ -93,9 +93,9 @@ struct origin_request {
 
 /*
  * Chooses a server, then takes an idle connection to it or opens one. A server that refuses or
- * hangs is followed by another of the origin that was not tried yet (conf's `retries`; 0: as many
- * as there are, at most 3 in all). Where all places are taken the request waits in the order of
- * coming, `queue_timeout_ms` at most (0: `connect_timeout_ms`).
+ * hangs is followed by another of the origin that was not tried yet, `retries` times. Where all
+ * places are taken the request waits in the order of coming, `queue_timeout_ms` at most (0:
+ * `connect_timeout_ms`).
  */
 void origin_acquire(struct origin *origin, struct origin_request *request);
 

@@ -12,8 +12,6 @@
 #include "origin/origin_internal.h"
 #include "stats/stats.h"
 
-#define ORIGIN_DEFAULT_TRIES 3
-
 static void origin_attempt_try(struct origin_attempt *attempt);
 
 static void origin_attempt_free(struct origin_attempt *attempt)
@@ -282,12 +280,6 @@ static void origin_attempt_try(struct origin_attempt *attempt)
 	}
 }
 
-static size_t origin_max_tries(const struct conf_origin *conf)
-{
-	return MIN(conf->retries ? (size_t)conf->retries + 1 : (size_t)ORIGIN_DEFAULT_TRIES,
-		   (size_t)ORIGIN_MAX_TRIES);
-}
-
 static struct origin_attempt *origin_attempt_new(struct origin *origin,
 						 struct origin_request *request,
 						 const struct origin_wish *wish)
@@ -299,7 +291,7 @@ static struct origin_attempt *origin_attempt_new(struct origin *origin,
 	attempt->request = request;
 	attempt->origin = origin;
 	attempt->wish = *wish;
-	attempt->max_tries = origin_max_tries(origin->conf);
+	attempt->max_tries = MIN((size_t)origin->conf->retries, (size_t)ORIGIN_MAX_TRIES - 1) + 1;
 	list_init(&attempt->node);
 	timer_init(&attempt->timer, origin_attempt_expire);
 	origin_state_ref(origin->state);

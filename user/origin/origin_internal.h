@@ -7,8 +7,8 @@
 #include "origin/origin.h"
 #include "server/server.h"
 
-/* Tries of one request, whatever `retries` says. */
-#define ORIGIN_MAX_TRIES 8
+/* Tries of one request, whatever `retries` says (the configuration's bound is one less). */
+#define ORIGIN_MAX_TRIES 17
 
 /* One address. */
 struct origin_server {

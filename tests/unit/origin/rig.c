@@ -34,6 +34,7 @@ void rig_setup(struct fixture *fixture, size_t n_servers)
 					       .servers = fixture->servers,
 					       .n_servers = n_servers,
 					       .connect_timeout_ms = 50,
+					       .retries = 2,
 					       .keepalive_ms = 1000,
 					       .max_idle = 2};
 	fixture->origins[0] = &fixture->origin;
