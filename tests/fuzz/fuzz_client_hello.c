@@ -44,6 +44,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len_bytes)
 	check(part == CLASSIFY_NEED_MORE || part == verdict);
 	if (part == CLASSIFY_CLIENT_HELLO)
 		check(strcmp(part_hello.sni, hello.sni) == 0);
+	if (part == CLASSIFY_NEED_MORE)
+		check(classify_needed_bytes(data, cut) > cut);
+	if (part == CLASSIFY_NEED_MORE && verdict == CLASSIFY_CLIENT_HELLO)
+		check(classify_needed_bytes(data, cut) <= len_bytes);
 	if (verdict == CLASSIFY_CLIENT_HELLO)
 		check_hello(&hello);
 	return 0;

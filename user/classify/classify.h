@@ -39,4 +39,10 @@ struct client_hello {
 enum classify_verdict classify_client_hello(const uint8_t *data, size_t len_bytes,
 					    struct client_hello *ret_hello) MUST_CHECK;
 
+/*
+ * After CLASSIFY_NEED_MORE of these bytes: how many there must be, at least, before another look
+ * can say more. Always larger than `len_bytes`.
+ */
+size_t classify_needed_bytes(const uint8_t *data, size_t len_bytes) MUST_CHECK;
+
 #endif

@@ -272,3 +272,29 @@ enum classify_verdict classify_client_hello(const uint8_t *data, size_t len_byte
 		return CLASSIFY_TOO_LARGE;
 	return verdict;
 }
+
+#define NEEDED_RECORD_HEAD 5
+#define NEEDED_MESSAGE_HEAD 4
+
+static size_t needed_record_len(const uint8_t *record)
+{
+	return (size_t)record[3] << 8 | record[4];
+}
+
+/* The record that is not whole yet must become so; and where the first record tells how long the
+ * message is, all of it must come. */
+size_t classify_needed_bytes(const uint8_t *data, size_t len_bytes)
+{
+	size_t end = 0, message_len = 0;
+
+	if (len_bytes >= NEEDED_RECORD_HEAD + NEEDED_MESSAGE_HEAD &&
+	    needed_record_len(data) >= NEEDED_MESSAGE_HEAD)
+		message_len = (size_t)data[6] << 16 | (size_t)data[7] << 8 | data[8];
+	do {
+		if (len_bytes - end < NEEDED_RECORD_HEAD)
+			end += NEEDED_RECORD_HEAD;
+		else
+			end += NEEDED_RECORD_HEAD + needed_record_len(data + end);
+	} while (end <= len_bytes);
+	return MAX(end, NEEDED_RECORD_HEAD + NEEDED_MESSAGE_HEAD + message_len);
+}

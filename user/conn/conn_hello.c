@@ -141,6 +141,18 @@ void conn_expire_hello(struct conn *conn)
 	conn_run(conn);
 }
 
+/*
+ * The kernel wakes us no sooner than a further look can say more, so that a hello in tiny segments
+ * costs no more than a whole one (SO_RCVLOWAT; the end of the stream wakes in any case).
+ */
+static void conn_wake_at(struct conn *conn, size_t n_bytes)
+{
+	int low_water = (int)MIN(n_bytes, (size_t)LOOP_SCRATCH_BYTES);
+
+	setsockopt(conn->io.watch.fd, SOL_SOCKET, SO_RCVLOWAT, &low_water, sizeof(low_water));
+	conn->has_low_water = n_bytes > 1;
+}
+
 static enum conn_state conn_await_hello(struct conn *conn)
 {
 	if (conn->io.peer_closed)
@@ -168,6 +180,7 @@ enum conn_state conn_step_hello(struct conn *conn)
 	conn->peeked_bytes = (size_t)n;
 	switch (classify_client_hello((const uint8_t *)scratch, (size_t)n, &hello)) {
 	case CLASSIFY_NEED_MORE:
+		conn_wake_at(conn, classify_needed_bytes((const uint8_t *)scratch, (size_t)n));
 		return conn_await_hello(conn);
 	case CLASSIFY_CLIENT_HELLO:
 		conn->is_tls = true;
@@ -180,5 +193,7 @@ enum conn_state conn_step_hello(struct conn *conn)
 		return conn_end(conn, CLOSE_HELLO_TOO_LARGE);
 	}
 	conn->io.readable = true; /* peeked at is not read */
+	if (conn->has_low_water)
+		conn_wake_at(conn, 1);
 	return conn_choose_lane(conn, &hello);
 }

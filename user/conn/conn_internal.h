@@ -67,6 +67,7 @@ struct conn {
 			    recursing */
 	bool run_again;
 	bool is_tls;
+	bool has_low_water; /* SO_RCVLOWAT is not 1 */
 	bool origin_failed;
 	bool exchange_ended;
 	bool hello_expired; /* the time for a ClientHello is over */

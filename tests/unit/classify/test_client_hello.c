@@ -30,6 +30,19 @@ static enum classify_verdict classify(const uint8_t *data, size_t len_bytes,
 	return verdict;
 }
 
+static size_t needed(const uint8_t *data, size_t len_bytes)
+{
+	uint8_t *copy = malloc(len_bytes ? len_bytes : 1);
+	size_t n;
+
+	assert_non_null(copy);
+	if (len_bytes)
+		memcpy(copy, data, len_bytes);
+	n = classify_needed_bytes(copy, len_bytes);
+	free(copy);
+	return n;
+}
+
 /* NEED_MORE for every part, CLIENT_HELLO for the whole and for what follows it. */
 static void check_cuts(const uint8_t *data, size_t len_bytes)
 {
@@ -37,9 +50,11 @@ static void check_cuts(const uint8_t *data, size_t len_bytes)
 	uint8_t *longer = malloc(len_bytes + 6);
 
 	assert_non_null(longer);
-	for (size_t cut = 0; cut < len_bytes; cut++)
+	for (size_t cut = 0; cut < len_bytes; cut++) {
 		if (classify(data, cut, &hello) != CLASSIFY_NEED_MORE)
 			fail_msg("verdict at %zu of %zu bytes", cut, len_bytes);
+		assert_in_range(needed(data, cut), cut + 1, len_bytes);
+	}
 	assert_int_equal(classify(data, len_bytes, &hello), CLASSIFY_CLIENT_HELLO);
 	memcpy(longer, data, len_bytes);
 	memcpy(longer + len_bytes, "\x14\x03\x03\x00\x01\x01", 6);
