@@ -276,25 +276,49 @@ enum classify_verdict classify_client_hello(const uint8_t *data, size_t len_byte
 #define NEEDED_RECORD_HEAD 5
 #define NEEDED_MESSAGE_HEAD 4
 
-static size_t needed_record_len(const uint8_t *record)
+/* A walk over records, some of the last perhaps still to come. */
+struct needed_walk {
+	size_t record; /* where the record at hand begins */
+	size_t record_rest; /* of its payload still to come; 0: its head is not whole */
+	size_t got; /* of the message */
+	uint8_t head[NEEDED_MESSAGE_HEAD];
+};
+
+static struct needed_walk needed_walk(const uint8_t *data, size_t len_bytes)
 {
-	return (size_t)record[3] << 8 | record[4];
+	struct needed_walk walk = {.got = 0};
+
+	while (len_bytes - walk.record >= NEEDED_RECORD_HEAD) {
+		const uint8_t *payload = data + walk.record + NEEDED_RECORD_HEAD;
+		size_t payload_len = (size_t)payload[-2] << 8 | payload[-1];
+		size_t there = MIN(payload_len, len_bytes - walk.record - NEEDED_RECORD_HEAD);
+
+		for (size_t i = 0; i < there && walk.got + i < NEEDED_MESSAGE_HEAD; i++)
+			walk.head[walk.got + i] = payload[i];
+		walk.got += there;
+		walk.record_rest = payload_len - there;
+		if (walk.record_rest)
+			return walk;
+		walk.record += NEEDED_RECORD_HEAD + payload_len;
+	}
+	return walk;
 }
 
-/* The record that is not whole yet must become so; and where the first record tells how long the
- * message is, all of it must come. */
+/* As if all that is missing came in the record at hand and one more: fewer bytes cannot be enough,
+ * and if more are needed the next look asks for a part of what is left. */
 size_t classify_needed_bytes(const uint8_t *data, size_t len_bytes)
 {
-	size_t end = 0, message_len = 0;
+	struct needed_walk walk = needed_walk(data, len_bytes);
+	size_t total = NEEDED_MESSAGE_HEAD, missing, needed;
 
-	if (len_bytes >= NEEDED_RECORD_HEAD + NEEDED_MESSAGE_HEAD &&
-	    needed_record_len(data) >= NEEDED_MESSAGE_HEAD)
-		message_len = (size_t)data[6] << 16 | (size_t)data[7] << 8 | data[8];
-	do {
-		if (len_bytes - end < NEEDED_RECORD_HEAD)
-			end += NEEDED_RECORD_HEAD;
-		else
-			end += NEEDED_RECORD_HEAD + needed_record_len(data + end);
-	} while (end <= len_bytes);
-	return MAX(end, NEEDED_RECORD_HEAD + NEEDED_MESSAGE_HEAD + message_len);
+	if (walk.got >= NEEDED_MESSAGE_HEAD)
+		total += (size_t)walk.head[1] << 16 | (size_t)walk.head[2] << 8 | walk.head[3];
+	missing = total > walk.got ? total - walk.got : 1;
+	if (walk.record_rest == 0)
+		needed = walk.record + NEEDED_RECORD_HEAD + missing;
+	else if (missing <= walk.record_rest)
+		needed = len_bytes + missing;
+	else
+		needed = len_bytes + missing + NEEDED_RECORD_HEAD;
+	return MAX(needed, len_bytes + 1);
 }
