@@ -40,7 +40,8 @@ int loop_watch(struct loop *loop, struct watch *watch, uint32_t events) MUST_CHE
  * served. */
 int loop_watch_level(struct loop *loop, struct watch *watch, uint32_t events) MUST_CHECK;
 
-/* Other events for a watch of loop_watch(); what is the case already is reported again. 0 or -errno.
+/* Other events for a watch of loop_watch(); what is the case already is reported again. 0 or
+ * -errno.
  */
 int loop_rewatch(struct loop *loop, struct watch *watch, uint32_t events) MUST_CHECK;
 

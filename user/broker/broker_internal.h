@@ -73,8 +73,8 @@ void broker_plane_settle(struct plane *plane, const struct conf *conf);
 
 /* ---- broker_splice.c: the splice lane's kernel side ---- */
 
-/* Where `conf` may use the sockmap relay: its maps in the bundle, or why there are none. `splice` is
- * opened at need. 0, or -errno with an error in `diag` where the bundle takes nothing more. */
+/* Where `conf` may use the sockmap relay: its maps in the bundle, or why there are none. `splice`
+ * is opened at need. 0, or -errno with an error in `diag` where the bundle takes nothing more. */
 int broker_splice_prepare(struct plane_splice **splice, const struct conf *conf,
 			  unsigned int n_threads, struct bundle *bundle,
 			  struct conf_diag *diag) MUST_CHECK;

@@ -141,7 +141,8 @@ static void test_unknown_command(void **state UNUSED)
 
 	say(fd, "stop\n");
 	answer = hear(fd);
-	assert_string_equal(answer, "{\"error\":\"unknown command\",\"commands\":[\"status\",\"flows\"]}\n");
+	assert_string_equal(
+	    answer, "{\"error\":\"unknown command\",\"commands\":[\"status\",\"flows\"]}\n");
 	free(answer);
 }
 
