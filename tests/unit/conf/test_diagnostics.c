@@ -18,6 +18,20 @@
 
 #define BIND "listeners:\n  - bind: \":80\"\n"
 #define ROUTES "routes: [{to: \"http://127.0.0.1:1\"}]"
+#define SERVERS(list) \
+	"origins:\n  o: {servers: [" list "]}\nlisteners: [{bind: \":80\", routes: [{to: o}]}]\n"
+#define ORIGIN(keys) \
+	"origins:\n  o: {servers: [\"192.0.2.1:1\"], " keys \
+	"}\nlisteners: [{bind: \":80\", routes: [{to: o}]}]\n"
+#define TWO(keys) \
+	"origins:\n  o: {servers: [\"192.0.2.1:1\", \"192.0.2.2:1\"], " keys \
+	"}\nlisteners: [{bind: \":80\", routes: [{to: o}]}]\n"
+#define STEERED(keys) \
+	"origins: {o: {servers: [\"192.0.2.9:1\"]" keys \
+	"}}\nlisteners: [{bind: \"192.0.2.1:53\", routes: [{steer: o}]}]\n"
+#define STEERING(keys) \
+	"listeners:\n  - bind: \"192.0.2.1:53\"\n    routes: [{steer: \"udp://192.0.2.9:53\"}]\n" \
+	"    " keys "\n"
 #define WEB BIND "    " ROUTES "\n" /* right as it stands */
 
 struct row {
@@ -527,6 +541,190 @@ static const struct row route_rows[] = {
      "\"pass\"\n"},
 };
 
+static const struct row quantity_rows[] = {
+    {"size unit", TEXT("relay: {bulk: 10MB}\n" WEB),
+     "f:1:15: error: \"bulk\" must be a size such as \"64KiB\", \"1MiB\", or a number of bytes, "
+     "not \"10MB\"\n"},
+    {"size zero", TEXT("relay: {bulk: 0}\n" WEB),
+     "f:1:15: error: \"bulk\" must be from 1 to 1024GiB, not \"0\"\n"},
+    {"size small", TEXT("relay: {window: 32KiB}\n" WEB),
+     "f:1:17: error: \"window\" must be from 64KiB to 1GiB, not \"32KiB\"\n"},
+    {"size huge", TEXT("relay: {bulk: 9223372036854775807GiB}\n" WEB),
+     "f:1:15: error: \"bulk\" must be from 1 to 1024GiB, not \"9223372036854775807GiB\"\n"},
+    {"size negative", TEXT("relay: {chat_bytes: -1}\n" WEB),
+     "f:1:21: error: \"chat_bytes\" must be a size such as \"64KiB\", \"1MiB\", or a number of "
+     "bytes, not \"-1\"\n"},
+    {"messages", TEXT("relay: {chat_messages: 0}\n" WEB),
+     "f:1:24: error: \"chat_messages\" must be from 1 to 10000000, not 0\n"},
+    {"sockmap", TEXT("relay: {sockmap: auto}\n" WEB),
+     "f:1:18: error: \"sockmap\" does not take \"auto\"; it takes on or off\n"},
+    {"log interval word", TEXT("log: {interval: never}\n" WEB),
+     "f:1:17: error: \"interval\" must be a duration such as \"500ms\", \"5s\", \"1m\" or \"2h\", "
+     "or off, not \"never\"\n"},
+    {"log interval short", TEXT("log: {interval: 10ms}\n" WEB),
+     "f:1:17: error: \"interval\" must be from 1s to 24h, not \"10ms\"\n"},
+    {"rate unit", TEXT(WEB "    limits: {rate: 100/m}\n"),
+     "f:4:20: error: \"rate\" must be a number a second, such as \"100/s\" or 100, not "
+     "\"100/m\"\n"},
+    {"rate zero", TEXT(WEB "    limits: {per_source: {rate: 0/s}}\n"),
+     "f:4:33: error: \"rate\" must be from 1/s to 10000000/s, not \"0/s\"\n"},
+    {"bandwidth in bits",
+     TEXT(BIND "    routes:\n"
+	       "      - {pass: \"tcp://127.0.0.1:1\", limits: {bandwidth: 10Mbit}}\n"),
+     "f:4:57: error: \"bandwidth\" must be bytes a second such as \"512KiB\" or \"10MiB\", not "
+     "\"10Mbit\"\n"},
+    {"bandwidth low",
+     TEXT(BIND "    routes:\n"
+	       "      - {pass: \"tcp://127.0.0.1:1\", limits: {total_bandwidth: 1}}\n"),
+     "f:4:63: error: \"total_bandwidth\" must be from 1KiB to 1024GiB, not \"1\"\n"},
+    {"share without unit", TEXT(ORIGIN("health: {panic: 50}")),
+     "f:2:49: error: \"panic\" has no unit; write for example \"50%\" (the unit is %)\n"},
+    {"share large", TEXT(ORIGIN("health: {eject: {max: 101%}}")),
+     "f:2:55: error: \"max\" must be from 0% to 100%, not \"101%\"\n"},
+};
+
+static const struct row network_rows[] = {
+    {"no network", TEXT(WEB "    access: {allow: [office]}\n"),
+     "f:4:22: error: \"office\" is not a network; write for example \"192.0.2.0/24\", "
+     "\"2001:db8::/32\" or one address\n"},
+    {"network with port", TEXT(WEB "    access: {deny: \"192.0.2.1:80\"}\n"),
+     "f:4:20: error: \"192.0.2.1:80\" is not a network; write for example \"192.0.2.0/24\", "
+     "\"2001:db8::/32\" or one address\n"},
+    {"host bits", TEXT(WEB "    access: {allow: 192.0.2.77/28}\n"),
+     "f:4:21: error: \"192.0.2.77/28\" has bits beyond its prefix; did you mean "
+     "\"192.0.2.64/28\"?\n"},
+    {"host bits of IPv6", TEXT(WEB "    access: {allow: \"2001:db8::1/33\"}\n"),
+     "f:4:21: error: \"2001:db8::1/33\" has bits beyond its prefix; did you mean "
+     "\"2001:db8::/33\"?\n"},
+    {"prefix long", TEXT(WEB "    access: {allow: 192.0.2.0/33}\n"),
+     "f:4:21: error: \"192.0.2.0/33\" has a prefix that is longer than its address\n"},
+    {"prefix long of IPv6", TEXT(WEB "    access: {allow: \"2001:db8::/129\"}\n"),
+     "f:4:21: error: \"2001:db8::/129\" has a prefix that is longer than its address\n"},
+    {"mask", TEXT(WEB "    access: {allow: 192.0.2.0/255.255.255.0}\n"),
+     "f:4:21: error: \"192.0.2.0/255.255.255.0\" is not a network; write for example "
+     "\"192.0.2.0/24\", \"2001:db8::/32\" or one address\n"},
+    {"mapped network", TEXT(WEB "    access: {allow: \"::ffff:192.0.2.0/120\"}\n"),
+     "f:4:21: error: \"::ffff:192.0.2.0/120\" is IPv4 in an IPv6 form; write it as IPv4\n"},
+    {"no networks", TEXT(WEB "    access: {allow: []}\n"),
+     "f:4:21: error: \"allow\" is empty; it needs a network\n"},
+    {"unknown in access", TEXT(WEB "    access: {alow: []}\n"),
+     "f:4:14: error: unknown key \"alow\" in \"access\"; did you mean \"allow\"?\n"},
+    {"PROXY protocol of whom", TEXT(WEB "    proxy_protocol: {}\n"),
+     "f:4:21: error: \"proxy_protocol\" needs \"from\"; for example from: \"192.0.2.0/24\"\n"},
+    {"PROXY protocol on", TEXT(WEB "    proxy_protocol: on\n"),
+     "f:4:21: error: \"proxy_protocol\" must be a mapping with \"from\", not a single value\n"},
+    {"source of a route",
+     TEXT(BIND "    routes:\n"
+	       "      - {pass: \"tcp://127.0.0.1:1\", source: [192.0.2.1/8]}\n"),
+     "f:4:46: error: \"192.0.2.1/8\" has bits beyond its prefix; did you mean \"192.0.0.0/8\"?\n"},
+    {"destination of a route",
+     TEXT(BIND "    routes:\n"
+	       "      - {pass: \"tcp://127.0.0.1:1\", destination: eth0}\n"),
+     "f:4:50: error: \"eth0\" is not a network; write for example \"192.0.2.0/24\", "
+     "\"2001:db8::/32\" or one address\n"},
+};
+
+static const struct row listener_rows[] = {
+    {"connections of a source", TEXT(WEB "    limits: {per_source: {connections: 0}}\n"),
+     "f:4:40: error: \"connections\" must be from 1 to 10000000, not 0\n"},
+    {"backlog", TEXT(WEB "    socket: {backlog: 65536}\n"),
+     "f:4:23: error: \"backlog\" must be from 1 to 65535, not 65536\n"},
+    {"fast open", TEXT(WEB "    socket: {fast_open: 1}\n"),
+     "f:4:25: error: \"fast_open\" does not take \"1\"; it takes on or off\n"},
+    {"defer accept", TEXT(WEB "    socket: {defer_accept: on}\n"),
+     "f:4:28: error: \"defer_accept\" must be a duration such as \"500ms\", \"5s\", \"1m\" or "
+     "\"2h\", not \"on\"\n"},
+    {"keepalive", TEXT(WEB "    socket: {keepalive: 60s}\n"),
+     "f:4:25: error: \"keepalive\" does not take \"60s\"; it takes on or off\n"},
+    {"keepalive time", TEXT(WEB "    socket: {keepalive: {idle: 500ms}}\n"),
+     "f:4:32: error: \"idle\" must be from 1s to 32767s, not \"500ms\"\n"},
+    {"keepalive count", TEXT(WEB "    socket: {keepalive: {count: 128}}\n"),
+     "f:4:33: error: \"count\" must be from 1 to 127, not 128\n"},
+    {"user timeout", TEXT(WEB "    socket: {user_timeout: 0s}\n"),
+     "f:4:28: error: \"user_timeout\" must be from 1ms to 24h, not \"0s\"\n"},
+    {"UNIX sockets twice",
+     TEXT("listeners:\n"
+	  "  - {bind: \"unix:/run/a\", " ROUTES "}\n"
+	  "  - {bind: [\"unix:/run/b\", \"unix:/run/a\"], " ROUTES "}\n"),
+     "f:3:28: error: \"unix:/run/a\" is taken already, by \"unix:/run/a\" on line 2\n"},
+    {"a range with a port that is taken",
+     TEXT("listeners:\n"
+	  "  - {bind: \":1005\", " ROUTES "}\n"
+	  "  - {bind: \":1000-1010\", " ROUTES "}\n"),
+     "f:3:12: error: \":1005\" is taken already, by \":1005\" on line 2\n"},
+    {"ranges that meet are told of once",
+     TEXT("listeners:\n"
+	  "  - {bind: \":1000-1010\", " ROUTES "}\n"
+	  "  - {bind: \":1008-1020\", " ROUTES "}\n"),
+     "f:3:12: error: \":1008\" is taken already, by \":1008\" on line 2\n"},
+    {"alpn empty",
+     TEXT(BIND "    routes:\n"
+	       "      - {pass: \"tcp://127.0.0.1:1\", alpn: \"\"}\n"),
+     "f:4:43: error: \"\" is not the name of a protocol in ALPN; write for example \"h2\" or "
+     "\"http/1.1\"\n"},
+    {"alpn with a space",
+     TEXT(BIND "    routes:\n"
+	       "      - {pass: \"tcp://127.0.0.1:1\", alpn: [h2, \"h 3\"]}\n"),
+     "f:4:48: error: \"h 3\" is not the name of a protocol in ALPN; write for example \"h2\" or "
+     "\"http/1.1\"\n"},
+    {"alpn beside to without tls",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1\", alpn: h2}\n"),
+     "f:4:9: error: \"alpn\" beside \"to\" needs \"tls\" in the listener; take it out, or use "
+     "\"pass\"\n"},
+    {"limits beside to",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:1\", limits: {bandwidth: 1MiB}}\n"),
+     "f:4:36: error: \"limits\" is not built yet beside \"to\"\n"},
+};
+
+static const struct row origin_rows[] = {
+    {"backup", TEXT(SERVERS("{address: \"192.0.2.1:1\", backup: maybe}")),
+     "f:2:50: error: \"backup\" does not take \"maybe\"; it takes on or off\n"},
+    {"connections of a server", TEXT(SERVERS("{address: \"192.0.2.1:1\", max_connections: 0}")),
+     "f:2:59: error: \"max_connections\" must be from 1 to 10000000, not 0\n"},
+    {"check", TEXT(ORIGIN("health: {check: redis}")),
+     "f:2:49: error: \"check\" does not take \"redis\"; it takes off, tcp or tls\n"},
+    {"send empty", TEXT(ORIGIN("health: {check: tcp, send: \"\"}")),
+     "f:2:60: error: \"\" is empty; leave the key out\n"},
+    {"send with an escape that is none", TEXT(ORIGIN("health: {check: tcp, send: 'a\\q'}")),
+     "f:2:60: error: \"a\\q\" has a \"\\\" that is none of \\r, \\n, \\t, \\\\ and \\xHH\n"},
+    {"send with half an escape", TEXT(ORIGIN("health: {check: tcp, send: '\\x1'}")),
+     "f:2:60: error: \"\\x1\" has a \"\\\" that is none of \\r, \\n, \\t, \\\\ and \\xHH\n"},
+    {"expect that ends in a backslash", TEXT(ORIGIN("health: {check: tcp, expect: 'a\\'}")),
+     "f:2:62: error: \"a\\\" has a \"\\\" that is none of \\r, \\n, \\t, \\\\ and \\xHH\n"},
+    {"interval", TEXT(ORIGIN("health: {check: tcp, interval: 10ms}")),
+     "f:2:64: error: \"interval\" must be from 100ms to 1h, not \"10ms\"\n"},
+    {"rise", TEXT(ORIGIN("health: {check: tcp, rise: 0}")),
+     "f:2:60: error: \"rise\" must be from 1 to 1000, not 0\n"},
+    {"eject", TEXT(ORIGIN("health: {eject: 5}")),
+     "f:2:49: error: \"eject\" does not take \"5\"; it takes on or off\n"},
+    {"eject failures", TEXT(ORIGIN("health: {eject: {failures: 0}}")),
+     "f:2:60: error: \"failures\" must be from 1 to 1000, not 0\n"},
+    {"queue", TEXT(ORIGIN("limits: {connections: 1, queue: -1}")),
+     "f:2:65: error: \"queue\" must be a number, not \"-1\"\n"},
+    {"retries", TEXT(ORIGIN("retries: 17")),
+     "f:2:42: error: \"retries\" must be from 0 to 16, not 17\n"},
+    {"source with port", TEXT(ORIGIN("source: \"192.0.2.1:1\"")),
+     "f:2:41: error: \"192.0.2.1:1\" has a port; give the address alone\n"},
+    {"source network", TEXT(ORIGIN("source: 192.0.2.0/24")),
+     "f:2:41: error: \"192.0.2.0/24\" is not an address; write for example \"192.0.2.1\" or "
+     "\"2001:db8::1\"\n"},
+    {"source of the other family", TEXT(ORIGIN("source: \"2001:db8::1\"")),
+     "f:2:17: error: \"192.0.2.1:1\" cannot be reached from \"source\" of origin \"o\": one is "
+     "IPv4, the other IPv6\n"},
+    {"slow start", TEXT(ORIGIN("slow_start: slowly")),
+     "f:2:45: error: \"slow_start\" must be a duration such as \"500ms\", \"5s\", \"1m\" or "
+     "\"2h\", or off, not \"slowly\"\n"},
+    {"PROXY protocol", TEXT(ORIGIN("proxy_protocol: v3")),
+     "f:2:49: error: \"proxy_protocol\" does not take \"v3\"; did you mean \"v1\"?\n"},
+    {"backlog toward servers", TEXT(ORIGIN("socket: {backlog: 1}")),
+     "f:2:42: error: unknown key \"backlog\" in \"socket\"; it takes fast_open, keepalive and "
+     "user_timeout\n"},
+    {"controls where a word is due", TEXT(ORIGIN("balance: \"a\\tb\"")),
+     "f:2:42: error: a value may not hold control characters or line ends\n"},
+};
+
 static const struct row steer_rows[] = {
     {"with others",
      TEXT("listeners:\n"
@@ -567,6 +765,38 @@ static const struct row steer_rows[] = {
 	  "a}]}]\n"),
      "f:1:75: error: \"sni\" has no meaning beside \"steer\": packets are steered before anything "
      "is read\n"},
+    {"host name",
+     TEXT("listeners: [{bind: \"192.0.2.1:53\", routes: [{steer: "
+	  "\"udp://dns.example.com:53\"}]}]\n"),
+     "f:1:53: error: \"dns.example.com:53\" names a host: looking names up is not built yet for "
+     "origins of \"steer\"; give an IPv4 address and port\n"},
+    {"bounds", TEXT(STEERED(", limits: {connections: 5}")),
+     "f:2:45: error: origin \"o\" has \"limits\", which is not built yet beside \"steer\"\n"},
+    {"source address", TEXT(STEERED(", source: 192.0.2.1")),
+     "f:2:45: error: origin \"o\" has \"source\", which is not built yet beside \"steer\"\n"},
+    {"PROXY protocol to servers", TEXT(STEERED(", proxy_protocol: v2")),
+     "f:2:45: error: origin \"o\" has \"proxy_protocol\", which is not built yet beside "
+     "\"steer\"\n"},
+    {"bounds of a server",
+     TEXT("origins: {o: {servers: [{address: \"192.0.2.9:1\", max_connections: 2}]}}\n"
+	  "listeners: [{bind: \"192.0.2.1:53\", routes: [{steer: o}]}]\n"),
+     "f:1:35: error: \"max_connections\" is not built yet for origins of \"steer\"\n"},
+    {"access", TEXT(STEERING("access: {deny: 192.0.2.66}")),
+     "f:4:5: error: \"access\" is not built yet beside \"steer\"\n"},
+    {"limits", TEXT(STEERING("limits: {rate: 5}")),
+     "f:4:5: error: \"limits\" is not built yet beside \"steer\"\n"},
+    {"socket", TEXT(STEERING("socket: {backlog: 5}")),
+     "f:4:5: error: \"socket\" is not built yet beside \"steer\"\n"},
+    {"PROXY protocol", TEXT(STEERING("proxy_protocol: {from: 192.0.2.2}")),
+     "f:4:5: error: \"proxy_protocol\" is not built yet beside \"steer\"\n"},
+    {"source of a route",
+     TEXT("listeners: [{bind: \"192.0.2.1:53\", routes: [{steer: \"udp://192.0.2.9:53\", source: "
+	  "192.0.2.0/24}]}]\n"),
+     "f:1:75: error: \"source\" is not built yet beside \"steer\"\n"},
+    {"UNIX socket",
+     TEXT("listeners: [{bind: \"unix:/run/x\", routes: [{steer: \"udp://192.0.2.9:53\"}]}]\n"),
+     "f:1:20: error: \"unix:/run/x\": packets are steered at one IPv4 address, such as "
+     "\"192.0.2.1:53\" (IPv6 is not built yet)\n"},
 };
 
 static const struct row together_rows[] = {
@@ -683,6 +913,72 @@ static const struct row warning_rows[] = {
      "f:2:32: warning: \"192.0.2.1:1\" is in this list already\n"},
     {"bind within nat_ports", TEXT("listeners: [{bind: \":61000\", " ROUTES "}]\n"),
      "f:1:13: warning: the port of \":61000\" is within \"nat_ports\" of the steer lane\n"},
+    {"route after one for a wider network",
+     TEXT(BIND
+	  "    routes:\n"
+	  "      - {pass: \"tcp://127.0.0.1:1\", source: [192.0.2.0/24, \"2001:db8::/32\"]}\n"
+	  "      - {pass: \"tcp://127.0.0.1:2\", source: [192.0.2.64/26, \"2001:db8:1::/48\"]}\n"),
+     "f:5:9: warning: nothing reaches this route: the one on line 4 takes all of it; put this one "
+     "first\n"},
+    {"route after one for all addresses",
+     TEXT(BIND "    routes:\n"
+	       "      - {pass: \"tcp://127.0.0.1:1\", destination: [0.0.0.0/0, \"::/0\"]}\n"
+	       "      - {pass: \"tcp://127.0.0.1:2\"}\n"),
+     "f:5:9: warning: nothing reaches this route: the one on line 4 takes all of it; put this one "
+     "first\n"},
+    {"route after one for more protocols",
+     TEXT(BIND "    routes:\n"
+	       "      - {pass: \"tcp://127.0.0.1:1\", alpn: [h2, http/1.1]}\n"
+	       "      - {pass: \"tcp://127.0.0.1:2\", alpn: h2}\n"),
+     "f:5:9: warning: nothing reaches this route: the one on line 4 takes all of it; put this one "
+     "first\n"},
+    {"PROXY protocol from everybody",
+     TEXT(WEB "    proxy_protocol: {from: [192.0.2.1, 0.0.0.0/0]}\n"),
+     "f:2:5: warning: \"proxy_protocol\" trusts everybody (0.0.0.0/0): any client may say that it "
+     "is another; give the addresses of the proxies in front\n"},
+    {"deny has all of allow", TEXT(WEB "    access: {allow: 192.0.2.0/25, deny: 192.0.2.0/24}\n"),
+     "f:2:5: warning: nobody is let in: \"deny\" has all of \"allow\", and is stronger\n"},
+    {"deny has everybody", TEXT(WEB "    access: {deny: [0.0.0.0/0, \"::/0\"]}\n"),
+     "f:2:5: warning: nobody is let in: \"deny\" has every address\n"},
+    {"defer accept where the server speaks first",
+     TEXT(BIND "    routes: [{pass: \"tcp://127.0.0.1:1\"}]\n"
+	       "    socket: {defer_accept: 5s}\n"),
+     "f:3:14: warning: with \"defer_accept\" a client that waits for the server to speak first "
+     "waits "
+     "for 5 s\n"},
+    {"bandwidth of one above that of all",
+     TEXT(BIND "    routes:\n"
+	       "      - {pass: \"tcp://127.0.0.1:1\", limits: {bandwidth: 2MiB, total_bandwidth: "
+	       "1MiB}}\n"),
+     "f:4:9: warning: \"bandwidth\" of a connection is more than \"total_bandwidth\" of all\n"},
+    {"queue without bound", TEXT(ORIGIN("limits: {queue: 5}")),
+     "f:2:3: warning: \"queue\" of origin \"o\" is not used: nothing bounds its connections; give "
+     "\"connections\" too, or \"max_connections\" of a server\n"},
+    {"eject all", TEXT(TWO("health: {eject: {max: 100%}}")),
+     "f:2:3: warning: origin \"o\" may leave out all of its servers at once: \"max\" in \"eject\" "
+     "is 100%\n"},
+    {"backups without check",
+     TEXT(SERVERS("\"192.0.2.1:1\", {address: \"192.0.2.2:1\", backup: on}")),
+     "f:2:3: warning: the backups of origin \"o\" are used only after connections to the others "
+     "failed; give \"health\" a \"check\"\n"},
+    {"backups alone", TEXT(SERVERS("{address: \"192.0.2.2:1\", backup: on}")),
+     "f:2:3: warning: every server of origin \"o\" is a backup: there is none that they stand in "
+     "for\n"},
+    {"send without check", TEXT(ORIGIN("health: {send: a}")),
+     "f:2:3: warning: \"send\" of origin \"o\" is not used: \"check\" is off\n"},
+    {"expect without check", TEXT(ORIGIN("health: {expect: a}")),
+     "f:2:3: warning: \"expect\" of origin \"o\" is not used: \"check\" is off\n"},
+    {"check longer than its interval", TEXT(ORIGIN("health: {check: tcp, interval: 1s}")),
+     "f:2:3: warning: a check of origin \"o\" may take longer than \"interval\"; make \"timeout\" "
+     "shorter\n"},
+    {"PROXY protocol for requests", TEXT(ORIGIN("proxy_protocol: v1")),
+     "f:2:3: warning: requests to origin \"o\" get a connection each, as \"proxy_protocol\" is of "
+     "one client: none is kept for the next\n"},
+    {"balance of steered flows", TEXT(STEERED(", balance: least_connections")),
+     "f:2:45: warning: \"balance\" of origin \"o\" is not used by \"steer\", which spreads flows "
+     "by their addresses and ports\n"},
+    {"name twice", TEXT(SERVERS("\"db.example.com:1\", \"DB.example.com:1\"")),
+     "f:2:37: warning: \"DB.example.com:1\" is in this list already\n"},
 };
 
 /* Silence is right: neither error nor warning. */
@@ -743,6 +1039,48 @@ static const struct row quiet_rows[] = {
 	  "    " ROUTES "\r\n"),
      ""},
     {"byte order mark", TEXT("\357\273\277" WEB), ""},
+    {"a route for some before one for all",
+     TEXT(BIND "    routes:\n"
+	       "      - {pass: \"tcp://127.0.0.1:1\", source: 192.0.2.0/24}\n"
+	       "      - {pass: \"tcp://127.0.0.1:2\", destination: 192.0.2.1}\n"
+	       "      - {pass: \"tcp://127.0.0.1:3\", alpn: h2}\n"
+	       "      - {pass: \"tcp://127.0.0.1:4\"}\n"),
+     ""},
+    {"a wide network after a narrow one",
+     TEXT(BIND "    routes:\n"
+	       "      - {pass: \"tcp://127.0.0.1:1\", source: 192.0.2.0/25}\n"
+	       "      - {pass: \"tcp://127.0.0.1:2\", source: 192.0.2.0/24}\n"),
+     ""},
+    {"neighbours within a byte",
+     TEXT(BIND "    routes:\n"
+	       "      - {pass: \"tcp://127.0.0.1:1\", source: 192.0.2.0/25}\n"
+	       "      - {pass: \"tcp://127.0.0.1:2\", source: 192.0.2.128/26}\n"),
+     ""},
+    {"all of IPv4 before the rest",
+     TEXT(BIND "    routes:\n"
+	       "      - {pass: \"tcp://127.0.0.1:1\", source: 0.0.0.0/0}\n"
+	       "      - {pass: \"tcp://127.0.0.1:2\"}\n"),
+     ""},
+    {"more protocols after one",
+     TEXT(BIND "    routes:\n"
+	       "      - {pass: \"tcp://127.0.0.1:1\", alpn: h2}\n"
+	       "      - {pass: \"tcp://127.0.0.1:2\", alpn: [h2, http/1.1]}\n"),
+     ""},
+    {"queue behind the bound of a server",
+     TEXT("origins:\n"
+	  "  o: {servers: [{address: \"192.0.2.1:1\", max_connections: 5}], limits: {queue: 5}}\n"
+	  "listeners: [{bind: \":80\", routes: [{to: o}]}]\n"),
+     ""},
+    {"one server may not be spared anyway", TEXT(ORIGIN("health: {eject: {max: 100%}}")), ""},
+    {"PROXY protocol for streams",
+     TEXT("origins: {o: {servers: [\"192.0.2.1:1\"], proxy_protocol: v2}}\n"
+	  "listeners: [{bind: \":80\", routes: [{pass: o}]}]\n"),
+     ""},
+    {"one name, two ports", TEXT(SERVERS("\"db.example.com:1\", \"db.example.com:2\"")), ""},
+    {"IPv4 source of a UNIX server and a name",
+     TEXT("origins: {o: {servers: [\"unix:/x\", \"db.example.com:1\"], source: 192.0.2.1}}\n"
+	  "listeners: [{bind: \":80\", routes: [{pass: o}]}]\n"),
+     ""},
 };
 
 static void check_row(const struct row *row, bool is_refused)
@@ -808,6 +1146,30 @@ static void test_route(void **state)
 {
 	(void)state;
 	check_rows(route_rows, ARRAY_LEN(route_rows), true);
+}
+
+static void test_quantity(void **state)
+{
+	(void)state;
+	check_rows(quantity_rows, ARRAY_LEN(quantity_rows), true);
+}
+
+static void test_network(void **state)
+{
+	(void)state;
+	check_rows(network_rows, ARRAY_LEN(network_rows), true);
+}
+
+static void test_listener(void **state)
+{
+	(void)state;
+	check_rows(listener_rows, ARRAY_LEN(listener_rows), true);
+}
+
+static void test_origin(void **state)
+{
+	(void)state;
+	check_rows(origin_rows, ARRAY_LEN(origin_rows), true);
 }
 
 static void test_steer(void **state)
@@ -902,6 +1264,8 @@ int main(void)
 	    cmocka_unit_test(test_text),      cmocka_unit_test(test_key),
 	    cmocka_unit_test(test_type),      cmocka_unit_test(test_value),
 	    cmocka_unit_test(test_address),   cmocka_unit_test(test_route),
+	    cmocka_unit_test(test_quantity),  cmocka_unit_test(test_network),
+	    cmocka_unit_test(test_listener),  cmocka_unit_test(test_origin),
 	    cmocka_unit_test(test_steer),     cmocka_unit_test(test_together),
 	    cmocka_unit_test(test_warning),   cmocka_unit_test(test_quiet),
 	    cmocka_unit_test(test_too_large), cmocka_unit_test(test_many_errors),

@@ -37,6 +37,37 @@ static const char *const taken[] = {
     "listeners: [{bind: \":80\", routes: [{to: o}]}]\n",
     "origins: {o: {servers: [\"unix:/x\"], tls: off}}\n"
     "listeners: [{bind: \":80\", routes: [{to: o}]}]\n",
+    "relay: {bulk: 65536, chat_bytes: 1KiB, window: \"1048576\", sockmap: off}\n" WEB,
+    "log: {interval: off}\n" WEB,
+    "log: {interval: \"off\"}\n" WEB,
+    "log: {interval: 5m}\n" WEB,
+    "resolver: {servers: 192.0.2.53}\n" WEB,
+    "resolver: {servers: [\"2001:db8::53\", \"[2001:db8::53]:5353\"]}\n" WEB,
+    "listeners: [{bind: \":80\", limits: {rate: 100, per_source: {rate: 5/s, connections: "
+    "3}}, " ROUTES "}]\n",
+    "listeners: [{bind: \":80\", access: {allow: 192.0.2.0/24, deny: [\"2001:db8::/32\", "
+    "192.0.2.1]}, " ROUTES "}]\n",
+    "listeners: [{bind: \":80\", proxy_protocol: {from: 192.0.2.1}, " ROUTES "}]\n",
+    "listeners: [{bind: \":80\", socket: {keepalive: on, fast_open: true}, " ROUTES "}]\n",
+    "listeners: [{bind: \":80\", socket: {keepalive: off}, " ROUTES "}]\n",
+    "listeners: [{bind: \":80\", socket: {keepalive: {idle: 5s}}, " ROUTES "}]\n",
+    "listeners: [{bind: [\"unix:/run/x\", \":8000-8010\"], " ROUTES "}]\n",
+    "listeners: [{bind: \":80\", routes: [{pass: \"tcp://127.0.0.1:1\", source: 192.0.2.0/24, "
+    "destination: [192.0.2.1], alpn: h2, relay: sockmap}]}]\n",
+    "listeners: [{bind: \":80\", routes: [{pass: \"tcp://127.0.0.1:1\", alpn: [h2, http/1.1], "
+    "limits: {bandwidth: 10MiB, total_bandwidth: 1048576}}]}]\n",
+    "listeners: [{bind: \":80\", routes: [{pass: \"tcp://127.0.0.1:1\", limits: {bandwidth: "
+    "10MiB/s}}]}]\n",
+    "origins: {o: {servers: [\"192.0.2.1:1\"], health: {check: tls, send: \"a\\r\\n\", expect: "
+    "'\\x00', eject: off, panic: 0%}}}\n" WEB,
+    "origins: {o: {servers: [\"192.0.2.1:1\"], health: {check: off, eject: {max: 50%}}}}\n" WEB,
+    "origins: {o: {servers: [\"192.0.2.1:1\"], limits: {connections: 5, queue: 0}, retries: 0, "
+    "source: \"192.0.2.1\", slow_start: off}}\n" WEB,
+    "origins: {o: {servers: [\"192.0.2.1:1\"], proxy_protocol: v2, slow_start: 5s, socket: "
+    "{user_timeout: 5s}}}\n" WEB,
+    "origins: {o: {servers: [\"192.0.2.1:1\"], proxy_protocol: off}}\n" WEB,
+    "origins: {o: {servers: [\"db.example.com:1\", {address: \"192.0.2.1:1\", backup: true, "
+    "max_connections: 3}]}}\n" WEB,
 };
 
 /* Both refuse these: one mistake each. */
@@ -90,6 +121,52 @@ static const char *const refused[] = {
     "origins: {o: {servers: [\"192.0.2.1:1\"], balance: random}}\n" WEB,
     "origins: {o: {servers: [\"192.0.2.1:1\"], timeouts: {connect: 1, x: 1s}}}\n" WEB,
     "origins: {o: {servers: [\"192.0.2.1:1\"], max_idle: -1}}\n" WEB,
+    "relay: {bulk: 10MB}\n" WEB,
+    "relay: {bulk: 0}\n" WEB,
+    "relay: {x: 1}\n" WEB,
+    "log: {interval: on}\n" WEB,
+    "log: {interval: 5}\n" WEB,
+    "resolver: {servers: []}\n" WEB,
+    "resolver: {x: 1}\n" WEB,
+    "listeners: [{bind: \":80\", limits: {rate: 0}, " ROUTES "}]\n",
+    "listeners: [{bind: \":80\", limits: {rate: 5/m}, " ROUTES "}]\n",
+    "listeners: [{bind: \":80\", limits: {x: 1}, " ROUTES "}]\n",
+    "listeners: [{bind: \":80\", limits: {per_source: {x: 1}}, " ROUTES "}]\n",
+    "listeners: [{bind: \":80\", access: {allow: office}, " ROUTES "}]\n",
+    "listeners: [{bind: \":80\", access: {allow: []}, " ROUTES "}]\n",
+    "listeners: [{bind: \":80\", access: {x: 1}, " ROUTES "}]\n",
+    "listeners: [{bind: \":80\", access: [192.0.2.1], " ROUTES "}]\n",
+    "listeners: [{bind: \":80\", proxy_protocol: {}, " ROUTES "}]\n",
+    "listeners: [{bind: \":80\", socket: {backlog: 0}, " ROUTES "}]\n",
+    "listeners: [{bind: \":80\", socket: {keepalive: {x: 1s}}, " ROUTES "}]\n",
+    "listeners: [{bind: \":80\", socket: {keepalive: 5s}, " ROUTES "}]\n",
+    "listeners: [{bind: \":80-\", " ROUTES "}]\n",
+    "listeners: [{bind: \"unix:run\", " ROUTES "}]\n",
+    "listeners: [{bind: \":80\", routes: [{pass: \"tcp://127.0.0.1:1\", alpn: \"\"}]}]\n",
+    "listeners: [{bind: \":80\", routes: [{pass: \"tcp://127.0.0.1:1\", alpn: []}]}]\n",
+    "listeners: [{bind: \":80\", routes: [{pass: \"tcp://127.0.0.1:1\", source: x}]}]\n",
+    "listeners: [{bind: \":80\", routes: [{pass: \"tcp://127.0.0.1:1\", destination: []}]}]\n",
+    "listeners: [{bind: \":80\", routes: [{pass: \"tcp://127.0.0.1:1\", limits: {bandwidth: "
+    "1}}]}]\n",
+    "listeners: [{bind: \":80\", routes: [{pass: \"tcp://127.0.0.1:1\", limits: {bandwidth: "
+    "1Mbit}}]}]\n",
+    "listeners: [{bind: \":80\", routes: [{pass: \"tcp://127.0.0.1:1\", limits: {x: 1}}]}]\n",
+    "origins: {o: {servers: [\"192.0.2.1:1\"], health: {check: http}}}\n" WEB,
+    "origins: {o: {servers: [\"192.0.2.1:1\"], health: {send: \"\"}}}\n" WEB,
+    "origins: {o: {servers: [\"192.0.2.1:1\"], health: {panic: 50}}}\n" WEB,
+    "origins: {o: {servers: [\"192.0.2.1:1\"], health: {eject: {x: 1}}}}\n" WEB,
+    "origins: {o: {servers: [\"192.0.2.1:1\"], health: {eject: 5}}}\n" WEB,
+    "origins: {o: {servers: [\"192.0.2.1:1\"], health: {rise: 0}}}\n" WEB,
+    "origins: {o: {servers: [\"192.0.2.1:1\"], health: {x: 1}}}\n" WEB,
+    "origins: {o: {servers: [\"192.0.2.1:1\"], limits: {queue: -1}}}\n" WEB,
+    "origins: {o: {servers: [\"192.0.2.1:1\"], limits: {x: 1}}}\n" WEB,
+    "origins: {o: {servers: [\"192.0.2.1:1\"], retries: 17}}\n" WEB,
+    "origins: {o: {servers: [\"192.0.2.1:1\"], source: a.b.example}}\n" WEB,
+    "origins: {o: {servers: [\"192.0.2.1:1\"], slow_start: on}}\n" WEB,
+    "origins: {o: {servers: [\"192.0.2.1:1\"], proxy_protocol: v3}}\n" WEB,
+    "origins: {o: {servers: [\"192.0.2.1:1\"], socket: {backlog: 5}}}\n" WEB,
+    "origins: {o: {servers: [{address: \"192.0.2.1:1\", backup: 1}]}}\n" WEB,
+    "origins: {o: {servers: [{address: \"192.0.2.1:1\", max_connections: 0}]}}\n" WEB,
 };
 
 struct fixture {

@@ -41,6 +41,27 @@ static void check_mark(struct conf_mark mark, uint32_t line, uint32_t column)
 	assert_int_equal(mark.column, column);
 }
 
+static void check_socket(const struct conf_socket *got, const struct conf_socket *wanted)
+{
+	assert_int_equal(got->keepalive_idle_s, wanted->keepalive_idle_s);
+	assert_int_equal(got->keepalive_interval_s, wanted->keepalive_interval_s);
+	assert_int_equal(got->keepalive_count, wanted->keepalive_count);
+	assert_int_equal(got->user_timeout_ms, wanted->user_timeout_ms);
+	assert_int_equal(got->fast_open, wanted->fast_open);
+	assert_int_equal(got->defer_accept_s, wanted->defer_accept_s);
+	assert_int_equal(got->backlog, wanted->backlog);
+}
+
+static void check_net(const struct conf_nets *nets, size_t i, const char *addr, uint8_t prefix_len)
+{
+	char text[ADDR_TEXT_MAX];
+
+	assert_in_range(i + 1, 1, nets->n_nets);
+	assert_string_equal(addr_format_host(&nets->nets[i].addr, text), addr);
+	assert_int_equal(nets->nets[i].prefix_len, prefix_len);
+	assert_int_equal(addr_port(&nets->nets[i].addr), 0);
+}
+
 static const char *const short_form = "listeners:\n"
 				      "  - bind: \":443\"\n"
 				      "    tls: {certificates: [/etc/penstock/site.pem]}\n"
@@ -102,6 +123,37 @@ static void test_origin_in_place(void **state)
 	assert_int_equal(origin->response_timeout_ms, 60000);
 	assert_int_equal(origin->keepalive_ms, 60000);
 	assert_int_equal(origin->max_idle, 32);
+	assert_false(origin->servers[0].is_name);
+	assert_false(origin->servers[0].is_backup);
+	assert_int_equal(origin->servers[0].max_connections, 0);
+	assert_int_equal(origin->max_connections, 0);
+	assert_int_equal(origin->queue, 0);
+	assert_int_equal(origin->queue_timeout_ms, 5000);
+	assert_int_equal(origin->retries, 2);
+	assert_int_equal(origin->source.len, 0);
+	assert_int_equal(origin->slow_start_ms, 0);
+	assert_int_equal(origin->proxy_protocol, CONF_PROXY_PROTOCOL_OFF);
+	check_socket(&origin->socket, &(struct conf_socket){0});
+	conf_unref(conf);
+}
+
+static void test_health_fallbacks(void **state)
+{
+	struct conf *conf = parse(short_form);
+	const struct conf_health *health = &conf->origins[0]->health;
+
+	(void)state;
+	assert_int_equal(health->check, CONF_CHECK_OFF);
+	assert_null(health->send);
+	assert_null(health->expect);
+	assert_int_equal(health->interval_ms, 5000);
+	assert_int_equal(health->timeout_ms, 2000);
+	assert_int_equal(health->rise, 2);
+	assert_int_equal(health->fall, 3);
+	assert_int_equal(health->eject_failures, 5);
+	assert_int_equal(health->eject_ms, 10000);
+	assert_int_equal(health->eject_max_percent, 50);
+	assert_int_equal(health->panic_percent, 1);
 	conf_unref(conf);
 }
 
@@ -135,6 +187,33 @@ static void test_fallbacks(void **state)
 	assert_int_equal(listener->idle_timeout_ms, 300000);
 	assert_int_equal(listener->half_closed_timeout_ms, 30000);
 	assert_int_equal(listener->routes[0].relay, CONF_RELAY_AUTO);
+	conf_unref(conf);
+}
+
+static void test_fallbacks_of_streams(void **state)
+{
+	struct conf *conf = parse(short_form);
+	const struct conf_listener *listener = conf->listeners;
+	const struct conf_route *route = listener->routes;
+
+	(void)state;
+	assert_null(conf->dns_servers);
+	assert_int_equal(conf->log_interval_s, 0);
+	assert_int_equal(conf->relay.bulk_bytes, 256 << 10);
+	assert_int_equal(conf->relay.chat_messages, 32);
+	assert_int_equal(conf->relay.chat_max_bytes, 4096);
+	assert_int_equal(conf->relay.sockmap_window_bytes, 1 << 20);
+	assert_true(conf->relay.sockmap);
+	assert_int_equal(
+	    listener->proxy_from.n_nets + listener->allow.n_nets + listener->deny.n_nets, 0);
+	assert_int_equal(listener->limits.connections, 0);
+	assert_int_equal(listener->limits.rate_per_s, 0);
+	assert_int_equal(listener->limits.total_rate_per_s, 0);
+	check_socket(&listener->socket, &(struct conf_socket){.backlog = 4096});
+	assert_int_equal(route->sources.n_nets + route->destinations.n_nets, 0);
+	assert_int_equal(route->n_alpn, 0);
+	assert_int_equal(route->bandwidth_bytes_per_s, 0);
+	assert_int_equal(route->route_bandwidth_bytes_per_s, 0);
 	conf_unref(conf);
 }
 
@@ -289,6 +368,209 @@ static void test_origin(void **state)
 	conf_unref(conf);
 }
 
+static const char *const streams =
+    "relay: {bulk: 1MiB, chat_messages: 5, chat_bytes: 100, window: 64KiB, sockmap: off}\n"
+    "log: {interval: 1500ms}\n"
+    "resolver: {servers: [192.0.2.53, \"2001:db8::53\", \"192.0.2.54:5353\"]}\n"
+    "listeners:\n"
+    "  - bind: [\"[2001:db8::1]:8000-8002\", \"unix:/run/db.sock\"]\n"
+    "    proxy_protocol: {from: 192.0.2.200}\n"
+    "    access: {allow: [192.0.2.0/24, \"2001:db8::/33\"], deny: 192.0.2.66/31}\n"
+    "    limits: {rate: 1000, per_source: {connections: 7, rate: 5/s}}\n"
+    "    socket: {backlog: 9, fast_open: on, defer_accept: 1500ms, keepalive: on,\n"
+    "      user_timeout: 3s}\n"
+    "    routes:\n"
+    "      - {sni: a, alpn: [h2, http/1.1], source: [192.0.2.64/26], destination: \"::/0\",\n"
+    "         pass: db, relay: sockmap, limits: {bandwidth: 1MiB, total_bandwidth: 10MiB/s}}\n"
+    "      - {pass: \"tcp://DB.example.com:5432\"}\n"
+    "origins:\n"
+    "  db:\n"
+    "    servers:\n"
+    "      - {address: \"DB1.example.com:5432\", backup: on, max_connections: 8}\n"
+    "      - \"192.0.2.9:5432\"\n"
+    "    balance: maglev\n"
+    "    health: {check: tls, send: \"PING\\r\\n\", expect: '+PONG\\x00\\\\\\xff', interval: 1s,\n"
+    "      timeout: 500ms, rise: 4, fall: 5, eject: {failures: 6, time: 7s, max: 8%}, panic: 9%}\n"
+    "    limits: {connections: 10, queue: 11, queue_timeout: 12s}\n"
+    "    retries: 0\n"
+    "    source: 192.0.2.1\n"
+    "    slow_start: 13s\n"
+    "    proxy_protocol: v2\n"
+    "    socket: {fast_open: on, keepalive: {idle: 14s, interval: 15s, count: 16}}\n";
+
+static void test_streams_globals(void **state)
+{
+	struct conf *conf = parse(streams);
+
+	(void)state;
+	assert_int_equal(conf->relay.bulk_bytes, 1 << 20);
+	assert_int_equal(conf->relay.chat_messages, 5);
+	assert_int_equal(conf->relay.chat_max_bytes, 100);
+	assert_int_equal(conf->relay.sockmap_window_bytes, 65536);
+	assert_false(conf->relay.sockmap);
+	assert_int_equal(conf->log_interval_s, 2);
+	assert_string_equal(conf->dns_servers, "192.0.2.53,2001:db8::53,192.0.2.54:5353");
+	conf_unref(conf);
+}
+
+/* A range is as if each of its ports stood there. */
+static void test_streams_binds(void **state)
+{
+	static const char *const wanted[] = {"[2001:db8::1]:8000", "[2001:db8::1]:8001",
+					     "[2001:db8::1]:8002", "unix:/run/db.sock"};
+	struct conf *conf = parse(streams);
+	const struct conf_listener *listener = conf->listeners;
+
+	(void)state;
+	assert_string_equal(listener->name, "[2001:db8::1]:8000-8002");
+	assert_int_equal(listener->n_binds, ARRAY_LEN(wanted));
+	for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
+		check_addr(&listener->binds[i], wanted[i]);
+		assert_string_equal(listener->bind_texts[i], wanted[i]);
+	}
+	check_mark(listener->bind_marks[2], 5, 12);
+	check_mark(listener->bind_marks[3], 5, 39);
+	conf_unref(conf);
+}
+
+static void test_largest_range(void **state)
+{
+	struct conf *conf = parse("listeners: [{bind: \"127.0.0.1:64512-65535\", "
+				  "routes: [{pass: \"tcp://127.0.0.1:1\"}]}]\n");
+
+	(void)state;
+	assert_int_equal(conf->listeners[0].n_binds, 1024);
+	check_addr(&conf->listeners[0].binds[1023], "127.0.0.1:65535");
+	conf_unref(conf);
+}
+
+static void test_streams_listener(void **state)
+{
+	struct conf *conf = parse(streams);
+	const struct conf_listener *listener = conf->listeners;
+
+	(void)state;
+	assert_int_equal(listener->proxy_from.n_nets, 1);
+	check_net(&listener->proxy_from, 0, "192.0.2.200", 32);
+	assert_int_equal(listener->allow.n_nets, 2);
+	check_net(&listener->allow, 0, "192.0.2.0", 24);
+	check_net(&listener->allow, 1, "2001:db8::", 33);
+	assert_int_equal(listener->deny.n_nets, 1);
+	check_net(&listener->deny, 0, "192.0.2.66", 31);
+	assert_int_equal(listener->limits.total_rate_per_s, 1000);
+	assert_int_equal(listener->limits.connections, 7);
+	assert_int_equal(listener->limits.rate_per_s, 5);
+	check_socket(&listener->socket, &(struct conf_socket){.keepalive_idle_s = 60,
+							      .keepalive_interval_s = 10,
+							      .keepalive_count = 3,
+							      .user_timeout_ms = 3000,
+							      .fast_open = true,
+							      .defer_accept_s = 2,
+							      .backlog = 9});
+	conf_unref(conf);
+}
+
+static void test_streams_routes(void **state)
+{
+	struct conf *conf = parse(streams);
+	const struct conf_route *routes = conf->listeners[0].routes;
+
+	(void)state;
+	assert_int_equal(routes[0].n_alpn, 2);
+	assert_string_equal(routes[0].alpn[0], "h2");
+	assert_string_equal(routes[0].alpn[1], "http/1.1");
+	check_net(&routes[0].sources, 0, "192.0.2.64", 26);
+	check_net(&routes[0].destinations, 0, "::", 0);
+	assert_int_equal(routes[0].relay, CONF_RELAY_SOCKMAP);
+	assert_int_equal(routes[0].bandwidth_bytes_per_s, 1 << 20);
+	assert_int_equal(routes[0].route_bandwidth_bytes_per_s, 10 << 20);
+	assert_string_equal(routes[1].origin->name, "tcp://db.example.com:5432");
+	assert_true(routes[1].origin->servers[0].is_name);
+	conf_unref(conf);
+}
+
+static void test_streams_servers(void **state)
+{
+	struct conf *conf = parse(streams);
+	const struct conf_server *servers = conf->origins[0]->servers;
+
+	(void)state;
+	assert_true(servers[0].is_name);
+	assert_string_equal(servers[0].text, "DB1.example.com:5432");
+	assert_string_equal(servers[0].host, "db1.example.com");
+	assert_int_equal(servers[0].addr.len, 0); /* nothing to connect to */
+	assert_int_equal(addr_port(&servers[0].addr), 5432);
+	assert_true(servers[0].is_backup);
+	assert_int_equal(servers[0].max_connections, 8);
+	assert_false(servers[1].is_name);
+	assert_false(servers[1].is_backup);
+	conf_unref(conf);
+}
+
+static void test_streams_origin(void **state)
+{
+	struct conf *conf = parse(streams);
+	const struct conf_origin *db = conf->origins[0];
+
+	(void)state;
+	assert_int_equal(db->balance, CONF_BALANCE_MAGLEV);
+	assert_int_equal(db->max_connections, 10);
+	assert_int_equal(db->queue, 11);
+	assert_int_equal(db->queue_timeout_ms, 12000);
+	assert_int_equal(db->retries, 0);
+	check_addr(&db->source, "192.0.2.1:0");
+	assert_int_equal(db->slow_start_ms, 13000);
+	assert_int_equal(db->proxy_protocol, CONF_PROXY_PROTOCOL_V2);
+	check_socket(&db->socket, &(struct conf_socket){.keepalive_idle_s = 14,
+							.keepalive_interval_s = 15,
+							.keepalive_count = 16,
+							.fast_open = true});
+	conf_unref(conf);
+}
+
+static void test_streams_health(void **state)
+{
+	struct conf *conf = parse(streams);
+	const struct conf_health *health = &conf->origins[0]->health;
+
+	(void)state;
+	assert_int_equal(health->check, CONF_CHECK_TLS);
+	assert_int_equal(health->send_len, 6);
+	assert_memory_equal(health->send, "PING\r\n", 7);
+	assert_int_equal(health->expect_len, 8);
+	assert_memory_equal(health->expect, "+PONG\0\\\377", 9);
+	assert_int_equal(health->interval_ms, 1000);
+	assert_int_equal(health->timeout_ms, 500);
+	assert_int_equal(health->rise, 4);
+	assert_int_equal(health->fall, 5);
+	assert_int_equal(health->eject_failures, 6);
+	assert_int_equal(health->eject_ms, 7000);
+	assert_int_equal(health->eject_max_percent, 8);
+	assert_int_equal(health->panic_percent, 9);
+	conf_unref(conf);
+}
+
+/* A mapping gives what it leaves out, off nothing. */
+static void test_switched_mappings(void **state)
+{
+	struct conf *conf =
+	    parse("origins: {o: {servers: [\"192.0.2.1:1\"], health: {eject: off},\n"
+		  "  socket: {keepalive: {count: 5}}}, p: {servers: [\"192.0.2.1:1\"],\n"
+		  "  health: {eject: {max: 9%}}, socket: {keepalive: off}}}\n"
+		  "listeners: [{bind: \":1\", routes: [{sni: a, pass: o}, {pass: p}]}]\n");
+
+	(void)state;
+	assert_int_equal(conf->origins[0]->health.eject_failures, 0);
+	assert_int_equal(conf->origins[0]->health.eject_ms, 0);
+	check_socket(&conf->origins[0]->socket, &(struct conf_socket){.keepalive_idle_s = 60,
+								      .keepalive_interval_s = 10,
+								      .keepalive_count = 5});
+	assert_int_equal(conf->origins[1]->health.eject_failures, 5);
+	assert_int_equal(conf->origins[1]->health.eject_max_percent, 9);
+	check_socket(&conf->origins[1]->socket, &(struct conf_socket){0});
+	conf_unref(conf);
+}
+
 /* A URL written twice is one origin, with one pool. */
 static void test_one_origin_per_url(void **state)
 {
@@ -297,11 +579,15 @@ static void test_one_origin_per_url(void **state)
 				  "    routes:\n"
 				  "      - {host: a, to: \"http://127.0.0.1\"}\n"
 				  "      - {host: b, to: \"HTTP://127.0.0.1:80/\"}\n"
-				  "      - {sni: c, pass: \"tcp://127.0.0.1:80\"}\n");
+				  "      - {sni: c, pass: \"tcp://127.0.0.1:80\"}\n"
+				  "      - {host: d, to: \"https://www.example.com\"}\n"
+				  "      - {host: e, to: \"https://WWW.example.com:443/\"}\n");
 	const struct conf_route *routes = conf->listeners[0].routes;
 
 	(void)state;
-	assert_int_equal(conf->n_origins, 2);
+	assert_int_equal(conf->n_origins, 3);
+	assert_ptr_equal(routes[3].origin, routes[4].origin);
+	assert_string_equal(routes[3].origin->name, "https://www.example.com:443");
 	assert_ptr_equal(routes[0].origin, routes[1].origin);
 	assert_ptr_not_equal(routes[0].origin, routes[2].origin);
 	conf_unref(conf);
@@ -333,6 +619,10 @@ static void test_identity(void **state)
 	    "o: {servers: [\"192.0.2.1:2\"], tls: {ca: a, server_name: s}}",
 	    "o: {servers: [\"192.0.2.1:1\", \"192.0.2.2:1\"], tls: {ca: a, server_name: s}}",
 	    "o: {servers: [{address: \"192.0.2.1:1\", weight: 2}], tls: {ca: a, server_name: s}}",
+	    "o: {servers: [{address: \"192.0.2.1:1\", backup: on}], tls: {ca: a, server_name: s}}",
+	    "o: {servers: [{address: \"192.0.2.1:1\", max_connections: 1}], tls: {ca: a, "
+	    "server_name: s}}",
+	    "o: {servers: [\"a.example:1\"], tls: {ca: a, server_name: s}}",
 	    "o: {servers: [\"192.0.2.1:1\"]}",
 	    "o: {servers: [\"192.0.2.1:1\"], tls: on}",
 	    "o: {servers: [\"192.0.2.1:1\"], tls: {ca: b, server_name: s}}",
@@ -347,6 +637,37 @@ static void test_identity(void **state)
 	    "o: {servers: [\"192.0.2.1:1\"], tls: {ca: a, server_name: s}, timeouts: {keepalive: "
 	    "1s}}",
 	};
+	static const char *const keys[] = {
+	    "balance: maglev",
+	    "health: {check: tcp}",
+	    "health: {send: a, check: tcp}",
+	    "health: {send: b, check: tcp}",
+	    "health: {expect: a, check: tcp}",
+	    "health: {interval: 6s}",
+	    "health: {timeout: 1s}",
+	    "health: {rise: 1}",
+	    "health: {fall: 1}",
+	    "health: {eject: off}",
+	    "health: {eject: {failures: 1}}",
+	    "health: {eject: {time: 1s}}",
+	    "health: {eject: {max: 1%}}",
+	    "health: {panic: 2%}",
+	    "limits: {connections: 1}",
+	    "limits: {queue: 1}",
+	    "limits: {queue_timeout: 1s}",
+	    "retries: 1",
+	    "source: 192.0.2.7",
+	    "slow_start: 1s",
+	    "proxy_protocol: v1",
+	    "proxy_protocol: v2",
+	    "socket: {fast_open: on}",
+	    "socket: {keepalive: on}",
+	    "socket: {keepalive: {idle: 1s}}",
+	    "socket: {keepalive: {interval: 1s}}",
+	    "socket: {keepalive: {count: 1}}",
+	    "socket: {user_timeout: 1s}",
+	};
+	char *identities[ARRAY_LEN(keys)], text[256];
 	char *wanted = identity_of(base), *got = identity_of(same);
 
 	(void)state;
@@ -357,6 +678,17 @@ static void test_identity(void **state)
 		assert_string_not_equal(wanted, got);
 		free(got);
 	}
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		snprintf(text, sizeof(text),
+			 "o: {servers: [\"192.0.2.1:1\"], tls: {ca: a, server_name: s}, %s}",
+			 keys[i]);
+		identities[i] = identity_of(text);
+		assert_string_not_equal(wanted, identities[i]);
+		for (size_t j = 0; j < i; j++)
+			assert_string_not_equal(identities[j], identities[i]);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+		free(identities[i]);
 	free(wanted);
 }
 
@@ -440,6 +772,17 @@ int main(void)
 	    cmocka_unit_test(test_listener),
 	    cmocka_unit_test(test_routes),
 	    cmocka_unit_test(test_origin),
+	    cmocka_unit_test(test_fallbacks_of_streams),
+	    cmocka_unit_test(test_health_fallbacks),
+	    cmocka_unit_test(test_streams_globals),
+	    cmocka_unit_test(test_streams_binds),
+	    cmocka_unit_test(test_largest_range),
+	    cmocka_unit_test(test_streams_listener),
+	    cmocka_unit_test(test_streams_routes),
+	    cmocka_unit_test(test_streams_servers),
+	    cmocka_unit_test(test_streams_origin),
+	    cmocka_unit_test(test_streams_health),
+	    cmocka_unit_test(test_switched_mappings),
 	    cmocka_unit_test(test_one_origin_per_url),
 	    cmocka_unit_test(test_identity),
 	    cmocka_unit_test(test_files_in_the_order_of_the_text),
