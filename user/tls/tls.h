@@ -58,8 +58,10 @@ void tls_client_ctx_free(struct tls_client_ctx *ctx);
  */
 int tls_start_server(struct io *io, struct tls_server_ctx *ctx, struct loop *loop) MUST_CHECK;
 
-/* `host` is verified (name, or address) and sent as SNI (names only) unless the configuration gives
- * a server_name. */
+/*
+ * `host` is verified (name, or address) and sent as SNI (names only) unless the configuration gives
+ * a server_name. As tls_start_server(), and -EINVAL where there is no name to verify.
+ */
 int tls_start_client(struct io *io, struct tls_client_ctx *ctx, const char *host,
 		     struct loop *loop) MUST_CHECK;
 

@@ -150,6 +150,8 @@ static int start_expect(struct tls_stream *stream, const char *name, bool verifi
 	bool is_address = X509_VERIFY_PARAM_set1_ip_asc(param, name) == 1;
 
 	ERR_clear_error();
+	if (!*name)
+		return verifies ? -EINVAL : 0; /* OpenSSL would take any name */
 	stream->expected_name = strdup(name);
 	if (!stream->expected_name)
 		return -ENOMEM;
@@ -168,12 +170,14 @@ int tls_start_client(struct io *io, struct tls_client_ctx *ctx, const char *host
 	const char *name = tls_client_ctx_server_name(ctx);
 	struct tls_stream *stream =
 	    start_stream(io, tls_client_ctx_ssl(ctx), TLS_SIDE_CLIENT, wants_kernel);
+	int err;
 
 	if (!stream)
 		return -ENOMEM;
-	if (start_expect(stream, name ? name : host, tls_client_ctx_verifies(ctx))) {
+	err = start_expect(stream, name ? name : host, tls_client_ctx_verifies(ctx));
+	if (err) {
 		tls_stream_free(stream);
-		return -ENOMEM;
+		return err;
 	}
 	start_io(io, stream, wants_kernel);
 	return 0;

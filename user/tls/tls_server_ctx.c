@@ -51,8 +51,9 @@ static bool pem_has_error(void)
 	return false;
 }
 
-static int server_use_chain(SSL_CTX *ssl_ctx, BIO *bio, const struct conf_file *file,
-			    struct conf_diag *diag)
+/* The leaf, and what stands above it. */
+static int server_read_chain(SSL_CTX *ssl_ctx, BIO *bio, const struct conf_file *file,
+			     struct conf_diag *diag)
 {
 	X509 *leaf = PEM_read_bio_X509(bio, NULL, NULL, NULL), *above;
 
@@ -80,39 +81,58 @@ static int server_use_chain(SSL_CTX *ssl_ctx, BIO *bio, const struct conf_file *
 	return 0;
 }
 
-static int server_use_key(SSL_CTX *ssl_ctx, BIO *bio, const struct conf_file *file,
+static int server_use_chain(SSL_CTX *ssl_ctx, const struct tls_pem *pem,
+			    const struct conf_file *file, struct conf_diag *diag)
+{
+	BIO *bio = BIO_new_mem_buf(pem->data, (int)pem->len_bytes);
+	int err;
+
+	if (!bio) {
+		tls_pem_complain(diag, file, "cannot read");
+		return -ENOMEM;
+	}
+	err = server_read_chain(ssl_ctx, bio, file, diag);
+	BIO_free(bio);
+	return err;
+}
+
+/* OpenSSL's decoders give one and the same error for "no key here" and "no key that I know". */
+static bool server_has_key(const struct tls_pem *pem)
+{
+	static const char mark[] = "PRIVATE KEY-----";
+
+	return memmem(pem->data, pem->len_bytes, mark, sizeof(mark) - 1);
+}
+
+static int server_use_key(SSL_CTX *ssl_ctx, const struct tls_pem *pem, const struct conf_file *file,
 			  struct conf_diag *diag)
 {
-	bool has_passphrase = false;
+	bool has_passphrase = false, ok = false;
+	BIO *bio = BIO_new_mem_buf(pem->data, (int)pem->len_bytes);
 	EVP_PKEY *key =
-	    PEM_read_bio_PrivateKey(bio, NULL, server_refuse_passphrase, &has_passphrase);
-	int err = 0;
+	    bio ? PEM_read_bio_PrivateKey(bio, NULL, server_refuse_passphrase, &has_passphrase)
+		: NULL;
 
-	if (has_passphrase) {
+	if (has_passphrase)
 		conf_diag_add(
 		    diag, file->mark,
 		    "the private key in \"%s\" is protected by a passphrase: store it without",
 		    file->path);
-		err = -EINVAL;
-	} else if (!key && !pem_has_error()) {
+	else if (!key && !server_has_key(pem))
 		conf_diag_add(diag, file->mark, "there is no PEM private key in \"%s\"",
 			      file->path);
-		err = -EINVAL;
-	} else if (!key) {
-		tls_pem_complain(diag, file, "cannot use the private key in");
-		err = -EINVAL;
-	} else if (X509_check_private_key(SSL_CTX_get0_certificate(ssl_ctx), key) != 1) {
+	else if (key && X509_check_private_key(SSL_CTX_get0_certificate(ssl_ctx), key) != 1)
 		conf_diag_add(diag, file->mark,
 			      "the private key in \"%s\" does not belong to the certificate",
 			      file->path);
-		err = -EINVAL;
-	} else if (SSL_CTX_use_PrivateKey(ssl_ctx, key) != 1) {
+	else if (!key || SSL_CTX_use_PrivateKey(ssl_ctx, key) != 1)
 		tls_pem_complain(diag, file, "cannot use the private key in");
-		err = -EINVAL;
-	}
+	else
+		ok = true;
 	EVP_PKEY_free(key);
+	BIO_free(bio);
 	ERR_clear_error();
-	return err;
+	return ok ? 0 : -EINVAL;
 }
 
 static void server_warn_of_time(struct conf_diag *diag, const struct conf_file *file,
@@ -293,32 +313,21 @@ static int server_on_alpn(SSL *ssl, const unsigned char **ret_chosen, unsigned c
 static int server_load(SSL_CTX *ssl_ctx, const struct conf_certificate *conf,
 		       const struct tls_files *files, struct conf_diag *diag)
 {
-	struct tls_pem chain = {0}, key = {0};
-	BIO *chain_bio = NULL, *key_bio = NULL;
+	struct tls_pem chain, key;
 	int err = tls_pem_read(&conf->chain, files, false, diag, &chain);
 
 	if (err)
 		return err;
-	err = tls_pem_read(&conf->key, files, true, diag, &key);
-	if (err)
-		goto out;
-	chain_bio = BIO_new_mem_buf(chain.data, (int)chain.len_bytes);
-	key_bio = BIO_new_mem_buf(key.data, (int)key.len_bytes);
-	if (!chain_bio || !key_bio) {
-		conf_diag_add(diag, conf->chain.mark, "no memory");
-		err = -ENOMEM;
-		goto out;
-	}
-	err = server_use_chain(ssl_ctx, chain_bio, &conf->chain, diag);
+	err = server_use_chain(ssl_ctx, &chain, &conf->chain, diag);
+	tls_pem_done(&chain);
 	if (!err)
-		err = server_use_key(ssl_ctx, key_bio, &conf->key, diag);
+		err = tls_pem_read(&conf->key, files, true, diag, &key);
+	if (err)
+		return err;
+	err = server_use_key(ssl_ctx, &key, &conf->key, diag);
+	tls_pem_done(&key);
 	if (!err)
 		server_check_times(SSL_CTX_get0_certificate(ssl_ctx), &conf->chain, diag);
-out:
-	BIO_free(chain_bio);
-	BIO_free(key_bio);
-	tls_pem_done(&chain);
-	tls_pem_done(&key);
 	return err;
 }
 

@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -29,6 +30,17 @@ static struct {
 	int fd;
 } files[LAB_FILES_MAX];
 static size_t n_files;
+
+bool lab_init(void)
+{
+	if (tls_init(true))
+		exit(1);
+	if (getenv("PENSTOCK_WANT_KERNEL_TLS") && tls_kernel_missing()) {
+		print_error("no TLS in this kernel: %s\n", tls_kernel_missing());
+		exit(1);
+	}
+	return !tls_kernel_missing();
+}
 
 static void add_extension(X509 *certificate, int nid, const char *value)
 {
@@ -77,15 +89,25 @@ void lab_free_identity(struct lab_identity *identity)
 	*identity = (struct lab_identity){0};
 }
 
+void lab_add_descriptor(const char *path, int fd)
+{
+	assert_true(fd >= 0 && n_files < LAB_FILES_MAX && strlen(path) < sizeof(files[0].path));
+	strcpy(files[n_files].path, path);
+	files[n_files++].fd = fd;
+}
+
 void lab_add_file(const char *path, const void *data, size_t len_bytes)
 {
 	int fd = memfd_create("lab", MFD_CLOEXEC);
 
-	assert_true(fd >= 0 && n_files < LAB_FILES_MAX && strlen(path) < sizeof(files[0].path));
 	assert_int_equal(fchmod(fd, 0600), 0);
 	assert_int_equal(write(fd, data, len_bytes), (ssize_t)len_bytes);
-	strcpy(files[n_files].path, path);
-	files[n_files++].fd = fd;
+	lab_add_descriptor(path, fd);
+}
+
+void lab_set_file_mode(const char *path, unsigned int mode)
+{
+	assert_int_equal(fchmod(lab_files.find(NULL, path), mode), 0);
 }
 
 static void add_bio(const char *path, BIO *bio)
@@ -206,6 +228,17 @@ void lab_take_events(struct lab_end *end, bool idle)
 		fail_msg("stalled: nothing happened, and nobody was told to go on");
 }
 
+void lab_take_both(struct lab_end *one, struct lab_end *other)
+{
+	struct pollfd fds[2] = {{.fd = one->epoll_fd, .events = POLLIN},
+				{.fd = other->epoll_fd, .events = POLLIN}};
+
+	if (poll(fds, 2, STALL_MS) <= 0)
+		fail_msg("stalled: nothing happened, and nobody was told to go on");
+	lab_take_events(one, false);
+	lab_take_events(other, false);
+}
+
 SSL_CTX *lab_make_peer_ctx(const struct lab_peer_wish *wish)
 {
 	SSL_CTX *ctx = SSL_CTX_new(wish->is_server ? TLS_server_method() : TLS_client_method());
@@ -218,9 +251,11 @@ SSL_CTX *lab_make_peer_ctx(const struct lab_peer_wish *wish)
 	} else if (wish->cipher && strcmp(wish->cipher, "AES256") == 0) {
 		cipher_12 = "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384";
 		cipher_13 = "TLS_AES_256_GCM_SHA384";
-	} else if (wish->cipher) {
+	} else if (wish->cipher && strcmp(wish->cipher, "CHACHA") == 0) {
 		cipher_12 = "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
 		cipher_13 = "TLS_CHACHA20_POLY1305_SHA256";
+	} else if (wish->cipher) {
+		cipher_12 = wish->cipher;
 	}
 	assert_int_equal(SSL_CTX_set_cipher_list(ctx, cipher_12), 1);
 	if (cipher_13)

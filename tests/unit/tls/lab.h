@@ -15,6 +15,10 @@
 #include "conf/conf.h"
 #include "tls/tls.h"
 
+/* tls_init(); true where the kernel has TLS. PENSTOCK_WANT_KERNEL_TLS=1: ends the program where
+ * not. */
+bool lab_init(void);
+
 struct lab_identity {
 	X509 *certificate;
 	EVP_PKEY *key;
@@ -36,6 +40,8 @@ void lab_add_file(const char *path, const void *data, size_t len_bytes);
 void lab_add_certificate(const char *path, const struct lab_identity *identity);
 void lab_add_key(const char *path, const struct lab_identity *identity);
 void lab_add_both(const char *path, const struct lab_identity *identity);
+void lab_add_descriptor(const char *path, int fd);
+void lab_set_file_mode(const char *path, unsigned int mode);
 void lab_remove_files(void);
 extern const struct tls_files lab_files;
 
@@ -58,11 +64,14 @@ void lab_close_end(struct lab_end *end);
  * minute. */
 void lab_take_events(struct lab_end *end, bool idle);
 
+/* Waits for something to happen at either; notes it. */
+void lab_take_both(struct lab_end *one, struct lab_end *other);
+
 /* A peer by plain OpenSSL; version 0 and cipher NULL: any. */
 struct lab_peer_wish {
 	bool is_server;
 	int version;
-	const char *cipher; /* "AES128", "AES256", "CHACHA" */
+	const char *cipher; /* "AES128", "AES256", "CHACHA", or as OpenSSL names those of TLS 1.2 */
 	const char *sni;
 	const struct lab_identity *identity;
 	const char *alpn; /* in wire form */

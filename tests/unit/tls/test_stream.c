@@ -813,12 +813,6 @@ int main(void)
 	    cmocka_unit_test_setup(closing_in_the_middle_of_everything, reset_ours),
 	};
 
-	if (tls_init(true))
-		return 1;
-	by_kernel = !tls_kernel_missing();
-	if (getenv("PENSTOCK_WANT_KERNEL_TLS") && !by_kernel) {
-		print_error("no TLS in this kernel: %s\n", tls_kernel_missing());
-		return 1;
-	}
+	by_kernel = lab_init();
 	return cmocka_run_group_tests(tests, make_world, end_world);
 }
