@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sock_diag.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -220,13 +222,28 @@ static ssize_t tls_kernel_send(struct io *io, const struct iovec *parts, int n_p
 	return n < 0 ? kernel_explain(stream, errno) : n;
 }
 
+/*
+ * Up to Linux 6.4 a splice passes all pages but the last on as "more follows", and the TLS layer,
+ * when it finds the send buffer full, waits without having them sent: where nothing else is under
+ * way, for ever.
+ */
+static void kernel_push(int fd)
+{
+	int one = 1;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+}
+
 static ssize_t tls_kernel_splice_out(struct io *io, int pipe_read_fd, size_t len_bytes, bool more)
 {
 	struct tls_stream *stream = io->impl;
 	ssize_t n = splice(pipe_read_fd, NULL, stream->fd, NULL, len_bytes,
 			   SPLICE_F_NONBLOCK | SPLICE_F_MOVE | (more ? SPLICE_F_MORE : 0));
+	int err = n < 0 ? errno : 0;
 
-	return n < 0 ? kernel_explain(stream, errno) : n;
+	if (err == EAGAIN)
+		kernel_push(stream->fd);
+	return err ? kernel_explain(stream, err) : n;
 }
 
 static size_t kernel_send_room(int fd, size_t *ret_buffer)

@@ -26,6 +26,7 @@
 static struct lab_identity authority, site;
 static struct loop *loop;
 static bool by_kernel;
+static int send_buffer; /* of our ends; 0: the system's */
 
 /* One of our ends and its peer. */
 struct hop {
@@ -33,7 +34,7 @@ struct hop {
 	SSL_CTX *peer_ctx;
 	SSL *peer;
 	int peer_fd;
-	uint64_t peer_sent, peer_got;
+	uint64_t peer_total, peer_sent, peer_got;
 	bool peer_shut, peer_saw_end;
 };
 
@@ -52,6 +53,8 @@ static void open_hop(struct hop *hop, bool ours_is_server, int version, const ch
 
 	*hop = (struct hop){0};
 	lab_connect(fds, false);
+	if (send_buffer)
+		setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof(send_buffer));
 	lab_open_end(&hop->end, fds[0]);
 	if (ours_is_server) {
 		struct tls_server_ctx *ctx = tls_server_ctx_new(&server, &lab_files, diag);
@@ -85,14 +88,14 @@ static void close_hop(struct hop *hop)
 
 /* The peer sends its stream and ends it, and reads ours and checks it. True where anything moved.
  */
-static bool work_peer(struct hop *hop, uint64_t total)
+static bool work_peer(struct hop *hop)
 {
 	static char data[65536], expected[65536];
 	bool moved = false;
 	int n;
 
-	if (hop->peer_sent < total) {
-		size_t len = MIN(sizeof(data), total - hop->peer_sent);
+	if (hop->peer_sent < hop->peer_total) {
+		size_t len = MIN(sizeof(data), hop->peer_total - hop->peer_sent);
 
 		lab_fill(data, len, hop->peer_sent);
 		n = SSL_write(hop->peer, data, (int)len);
@@ -118,7 +121,7 @@ static bool work_peer(struct hop *hop, uint64_t total)
 	return moved || n > 0 || hop->peer_saw_end;
 }
 
-static void relay_between(struct hop *client, struct hop *origin, uint64_t total)
+static void relay_between(struct hop *client, struct hop *origin)
 {
 	enum relay_verdict verdict = RELAY_RUNS;
 	enum close_reason reason = CLOSE_INTERNAL;
@@ -135,29 +138,31 @@ static void relay_between(struct hop *client, struct hop *origin, uint64_t total
 		lab_take_events(&origin->end, false);
 		if (verdict == RELAY_RUNS || verdict == RELAY_BUSY)
 			verdict = relay_run(&relay, loop, &reason);
-		moved |= work_peer(client, total);
-		moved |= work_peer(origin, total);
+		moved |= work_peer(client);
+		moved |= work_peer(origin);
 		if (!moved && verdict == RELAY_RUNS)
 			lab_take_both(&client->end, &origin->end);
 	}
 	if (verdict != RELAY_OVER)
 		fail_msg("relay: %s / %s", tls_error(&client->end.io), tls_error(&origin->end.io));
 	assert_int_equal(reason, CLOSE_DONE);
-	assert_int_equal(relay.up.received_bytes, total);
-	assert_int_equal(relay.up.delivered_bytes, total);
-	assert_int_equal(relay.down.delivered_bytes, total);
-	assert_int_equal(client->peer_got, total);
-	assert_int_equal(origin->peer_got, total);
+	assert_int_equal(relay.up.received_bytes, client->peer_total);
+	assert_int_equal(relay.up.delivered_bytes, client->peer_total);
+	assert_int_equal(relay.down.delivered_bytes, origin->peer_total);
+	assert_int_equal(client->peer_got, origin->peer_total);
+	assert_int_equal(origin->peer_got, client->peer_total);
 	relay_done(&relay);
 }
 
-static void run_chain(int version, const char *cipher, uint64_t total)
+static void run_chain(int version, const char *cipher, uint64_t up, uint64_t down)
 {
 	struct hop client, origin;
 
 	open_hop(&client, true, version, cipher);
 	open_hop(&origin, false, version, cipher);
-	relay_between(&client, &origin, total);
+	client.peer_total = up;
+	origin.peer_total = down;
+	relay_between(&client, &origin);
 	close_hop(&client);
 	close_hop(&origin);
 }
@@ -170,8 +175,8 @@ static void every_version_and_cipher(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(ciphers); i++) {
-		run_chain(TLS1_2_VERSION, ciphers[i], 2 * MIB + 12345);
-		run_chain(TLS1_3_VERSION, ciphers[i], 2 * MIB + 12345);
+		run_chain(TLS1_2_VERSION, ciphers[i], 2 * MIB + 12345, MIB + 1);
+		run_chain(TLS1_3_VERSION, ciphers[i], 2 * MIB + 12345, MIB + 1);
 	}
 }
 
@@ -179,15 +184,28 @@ static void nothing_and_next_to_nothing(void **state)
 {
 	(void)state;
 	for (uint64_t total = 0; total < 3; total++)
-		run_chain(TLS1_3_VERSION, "AES128", total);
+		run_chain(TLS1_3_VERSION, "AES128", total, 2 - total);
+}
+
+/* The send buffer is full before anything is under way: whoever waits then must have pushed first.
+ */
+static void small_send_buffers(void **state)
+{
+	(void)state;
+	for (send_buffer = 5000; send_buffer < 100000; send_buffer += 9000) {
+		run_chain(TLS1_3_VERSION, "AES128", MIB, 0);
+		run_chain(TLS1_3_VERSION, "AES128", 0, MIB);
+	}
+	send_buffer = 0;
 }
 
 static void much(void **state)
 {
 	const char *mib = getenv("PENSTOCK_CHAIN_MIB");
+	uint64_t total = (mib ? strtoull(mib, NULL, 10) : 2) * MIB;
 
 	(void)state;
-	run_chain(TLS1_3_VERSION, "AES128", (mib ? strtoull(mib, NULL, 10) : 2) * MIB);
+	run_chain(TLS1_3_VERSION, "AES128", total, total);
 }
 
 static int make_world(void **state)
@@ -220,6 +238,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(every_version_and_cipher),
 	    cmocka_unit_test(nothing_and_next_to_nothing),
+	    cmocka_unit_test(small_send_buffers),
 	    cmocka_unit_test(much),
 	};
 
