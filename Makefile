@@ -163,11 +163,12 @@ unit: ## unit tests alone; ONLY=PATTERN picks some
 # MORE_SUITES: what CI adds (tools/run-tests --help).
 test: ## all tests, the VM's included (root)
 	$(Q)tools/deps --if-missing build test lint
-	+$(Q)$(AS_ROOT) env $(RUN_TESTS) build unit corpus tools lint bpf net vm $(MORE_SUITES)
+	+$(Q)$(AS_ROOT) env $(RUN_TESTS) build build:vm-binaries unit corpus tools lint bpf net vm $(MORE_SUITES)
 
+include tools/vm/vm.mk
 vm-test: ## the tests that need another kernel, in QEMU
 	$(Q)tools/deps --if-missing build test
-	+$(Q)$(AS_ROOT) env $(RUN_TESTS) build:all vm
+	+$(Q)$(AS_ROOT) env $(RUN_TESTS) build:vm-binaries vm
 
 fuzz: ## run every fuzzer for FUZZ_SECONDS (10)
 	+$(Q)$(RUN_TESTS) build:fuzz-binaries fuzz
