@@ -127,7 +127,7 @@ static void relay_between(struct hop *client, struct hop *origin)
 	enum close_reason reason = CLOSE_INTERNAL;
 	struct relay relay;
 
-	relay_init(&relay, &client->end.io, &origin->end.io, RELAY_ENGINE_PIPE);
+	relay_init(&relay, &client->end.io, &origin->end.io, RELAY_ENGINE_PIPE, NULL);
 	assert_int_equal(relay.up.engine, by_kernel ? RELAY_ENGINE_PIPE : RELAY_ENGINE_COPY);
 	assert_int_equal(relay.down.engine, by_kernel ? RELAY_ENGINE_PIPE : RELAY_ENGINE_COPY);
 	while (verdict == RELAY_RUNS || verdict == RELAY_BUSY || !client->peer_saw_end ||
