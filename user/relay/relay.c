@@ -131,22 +131,27 @@ static bool relay_wants_sockmap(const struct relay *relay)
 {
 	if (relay->sockmap || !relay->may_sockmap || !relay->on_wake)
 		return false;
+	/* An end that is still to be passed on, or was: the other direction alone is left. */
+	if (relay->up.from_ended || relay->down.from_ended)
+		return false;
 	return relay->wanted == RELAY_ENGINE_SOCKMAP ||
 	       (relay->up.engine == RELAY_ENGINE_COPY && relay->down.engine == RELAY_ENGINE_COPY &&
 		relay->up.small_messages >= relay->chat_messages &&
 		relay->down.small_messages >= relay->chat_messages);
 }
 
-static void relay_enter_sockmap(struct relay *relay, struct loop *loop)
+/* True: it is there now. */
+static bool relay_enter_sockmap(struct relay *relay, struct loop *loop)
 {
 	const char *why;
 	int err = relay_sockmap_enter(relay, loop, &why);
 
-	if (!err || err == -EAGAIN)
-		return;
-	relay->may_sockmap = false;
+	if (!err)
+		return true;
+	relay->may_sockmap = err == -EAGAIN;
 	relay->up.engine_reason = why;
 	relay->down.engine_reason = why;
+	return false;
 }
 
 /* Both directions move before either is judged: of what a side said before it failed, what has come
@@ -156,8 +161,8 @@ enum relay_verdict relay_run(struct relay *relay, struct loop *loop, enum close_
 	enum relay_progress up, down;
 	bool is_busy = false;
 
-	if (relay_wants_sockmap(relay))
-		relay_enter_sockmap(relay, loop);
+	if (relay->wanted == RELAY_ENGINE_SOCKMAP && relay_wants_sockmap(relay))
+		(void)relay_enter_sockmap(relay, loop);
 	up = relay_pump_and_pass_end(&relay->up, &relay->up_shut, loop);
 	down = relay_pump_and_pass_end(&relay->down, &relay->down_shut, loop);
 	if (up == RELAY_ENDED && down == RELAY_ENDED) {
@@ -172,5 +177,7 @@ enum relay_verdict relay_run(struct relay *relay, struct loop *loop, enum close_
 		return relay_break(relay, &relay->down, down, ret_reason);
 	if (relay->sockmap)
 		is_busy = relay_sockmap_settle(relay, loop);
+	else if (relay_wants_sockmap(relay)) /* what waited has been read */
+		is_busy = relay_enter_sockmap(relay, loop);
 	return is_busy || up == RELAY_YIELD || down == RELAY_YIELD ? RELAY_BUSY : RELAY_RUNS;
 }

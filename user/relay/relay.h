@@ -67,7 +67,8 @@ struct relay_dir {
 	size_t kept_offset;
 	size_t kept_len;
 	struct relay_pipe *pipe; /* NULL: none is held */
-	uint64_t bulk_bytes; /* received so many: may_promote */
+	uint64_t bulk_bytes; /* so many received in a row, in reads that are not small: bulk */
+	uint64_t bulk_run_bytes;
 	uint32_t small_max_bytes;
 	uint32_t small_messages; /* in a row, no larger than that */
 	struct relay_carried *carried; /* sockmap engine; else NULL */

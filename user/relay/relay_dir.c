@@ -143,7 +143,13 @@ static enum relay_progress relay_copy_once(struct relay_dir *dir, struct loop *l
 		return RELAY_ENDED;
 	}
 	relay_note_received(dir, (size_t)n);
-	dir->small_messages = (size_t)n <= dir->small_max_bytes ? dir->small_messages + 1 : 0;
+	if ((size_t)n <= dir->small_max_bytes) {
+		dir->small_messages++;
+		dir->bulk_run_bytes = 0;
+	} else {
+		dir->small_messages = 0;
+		dir->bulk_run_bytes += (size_t)n;
+	}
 	*share_bytes -= MIN(*share_bytes, (size_t)n);
 	return relay_dir_deliver(dir, scratch, (size_t)n);
 }
@@ -203,7 +209,7 @@ static enum relay_progress relay_pipe_once(struct relay_dir *dir, size_t *share_
 
 static void relay_maybe_promote(struct relay_dir *dir)
 {
-	if (!dir->may_promote || dir->kept_len || dir->received_bytes < dir->bulk_bytes)
+	if (!dir->may_promote || dir->kept_len || dir->bulk_run_bytes < dir->bulk_bytes)
 		return;
 	dir->may_promote = false;
 	dir->engine = RELAY_ENGINE_PIPE;

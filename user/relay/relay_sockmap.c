@@ -381,12 +381,13 @@ int relay_sockmap_enter(struct relay *relay, struct loop *loop, const char **ret
 	if (!dir_can_enter(&relay->up) || !dir_can_enter(&relay->down) ||
 	    !socket_is_tcp(relay->up.from->watch.fd) || !socket_is_tcp(relay->up.to->watch.fd))
 		return -EOPNOTSUPP;
-	*ret_why = sockmap_describe(-EOPNOTSUPP);
+	*ret_why = "a side is ending, or bytes are under way";
 	if (relay->up_shut || relay->down_shut || !dir_is_ready(&relay->up) ||
 	    !dir_is_ready(&relay->down))
 		return -EAGAIN;
 	err = sockmap_enter(relay, loop);
-	*ret_why = sockmap_describe(err);
+	if (err && err != -EAGAIN)
+		*ret_why = sockmap_describe(err);
 	return err;
 }
 

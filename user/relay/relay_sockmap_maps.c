@@ -21,7 +21,7 @@
 #define SOCKMAP_SLOT_REST_MS 20
 
 /* Slots are made as they are needed, this many at once. */
-#define SOCKMAP_SLOT_BLOCK 64
+#define SOCKMAP_SLOT_BLOCK 64U
 
 struct sockmap_block {
 	struct sockmap_block *next;
@@ -32,7 +32,8 @@ struct sockmap_thread {
 	struct loop *loop;
 	struct watch ring_watch;
 	struct ring_buffer *ring;
-	uint32_t number; /* its ring's, too */
+	bool has_ring;
+	uint32_t number; /* the ring's */
 	uint32_t first_index;
 	uint32_t n_slots; /* made so far */
 	uint32_t max_slots;
@@ -43,12 +44,14 @@ struct sockmap_thread {
 
 #define SOCKMAP_DIRS_BYTES (2 * (size_t)PENSTOCK_MAX_SPLICE_STREAMS * sizeof(struct splice_dir))
 
+_Static_assert(PENSTOCK_MAX_THREADS <= 64, "sockmap_rings_taken has 64 bits");
+
 static struct relay_sockmap_maps sockmap_maps;
 static struct splice_dir *sockmap_dirs; /* NULL: not opened */
 static char sockmap_refusal[256];
 static _Atomic(const char *) sockmap_off = "no program for it was loaded";
 static _Atomic(const char *) sockmap_alarm;
-static _Atomic uint32_t sockmap_next_thread;
+static _Atomic uint64_t sockmap_rings_taken; /* bit per ring: a thread has it */
 static _Thread_local struct sockmap_thread *sockmap_own;
 static _Thread_local bool sockmap_own_failed;
 
@@ -135,7 +138,6 @@ void relay_sockmap_close(void)
 	sockmap_refusal[0] = '\0';
 	atomic_store(&sockmap_off, "no program for it was loaded");
 	atomic_store(&sockmap_alarm, NULL);
-	atomic_store(&sockmap_next_thread, 0);
 }
 
 /* ---- events ---- */
@@ -176,6 +178,8 @@ static void sockmap_thread_free(struct sockmap_thread *thread)
 	struct sockmap_block *next;
 
 	ring_buffer__free(thread->ring);
+	if (thread->has_ring)
+		atomic_fetch_and(&sockmap_rings_taken, ~(UINT64_C(1) << thread->number));
 	for (; thread->blocks; thread->blocks = next) {
 		next = thread->blocks->next;
 		free(thread->blocks);
@@ -184,14 +188,27 @@ static void sockmap_thread_free(struct sockmap_thread *thread)
 	free(thread);
 }
 
+static int sockmap_take_ring(uint32_t *ret_number)
+{
+	for (uint32_t i = 0; i < sockmap_maps.n_rings; i++) {
+		uint64_t bit = UINT64_C(1) << i;
+
+		if (!(atomic_fetch_or(&sockmap_rings_taken, bit) & bit)) {
+			*ret_number = i;
+			return 0;
+		}
+	}
+	return -ENOSPC;
+}
+
 static int sockmap_thread_start(struct sockmap_thread *thread, struct loop *loop)
 {
 	uint32_t share = PENSTOCK_MAX_SPLICE_STREAMS / sockmap_maps.n_rings;
 
 	thread->loop = loop;
-	thread->number = atomic_fetch_add(&sockmap_next_thread, 1);
-	if (thread->number >= sockmap_maps.n_rings)
+	if (sockmap_take_ring(&thread->number))
 		return -ENOSPC;
+	thread->has_ring = true;
 	thread->first_index = thread->number * share;
 	thread->max_slots = share;
 	list_init(&thread->free_slots);
@@ -239,18 +256,21 @@ void sockmap_thread_done(void)
 static void sockmap_make_slots(struct sockmap_thread *thread)
 {
 	struct sockmap_block *block = calloc(1, sizeof(*block));
+	uint32_t n_new;
 
 	if (!block)
 		return;
 	block->next = thread->blocks;
 	thread->blocks = block;
-	for (size_t i = 0; i < SOCKMAP_SLOT_BLOCK && thread->n_slots < thread->max_slots; i++) {
+	n_new = MIN(thread->max_slots - thread->n_slots, SOCKMAP_SLOT_BLOCK);
+	for (uint32_t i = n_new; i-- > 0;) { /* so that the first comes first */
 		struct sockmap_slot *slot = &block->slots[i];
 
-		slot->index = thread->first_index + thread->n_slots;
-		thread->by_place[thread->n_slots++] = slot;
+		slot->index = thread->first_index + thread->n_slots + i;
+		thread->by_place[thread->n_slots + i] = slot;
 		list_add_head(&slot->node, &thread->free_slots);
 	}
+	thread->n_slots += n_new;
 }
 
 struct sockmap_slot *sockmap_slot_take(struct loop *loop, struct relay_sockmap *stream)

@@ -17,7 +17,9 @@
 
 struct bench bench = {.client = -1, .origin = -1, .a.watch.fd = -1, .b.watch.fd = -1};
 
-static struct plane_splice *kernel_side;
+unsigned int bench_events;
+
+static struct plane_splice *kernel_side, *foreign;
 
 /* ---- sockmap ---- */
 
@@ -64,6 +66,30 @@ void bench_expect_no_entries(void)
 			fail_msg("an entry is left in %s", names[i]);
 }
 
+int bench_dirs_fd(void)
+{
+	return plane_splice_map_fd(kernel_side, "splice_dirs");
+}
+
+void bench_start_foreign(void)
+{
+	struct plane_error error = {.text = ""};
+
+	if (plane_splice_open(NULL, 1, &foreign, &error))
+		fail_msg("%s", error.text);
+}
+
+int bench_foreign_src(void)
+{
+	return plane_splice_map_fd(foreign, "splice_src");
+}
+
+void bench_stop_foreign(void)
+{
+	plane_splice_free(foreign);
+	foreign = NULL;
+}
+
 void bench_finish(void)
 {
 	relay_sockmap_close();
@@ -101,6 +127,7 @@ static void drive(void)
 
 static void on_io(struct watch *watch, uint32_t events)
 {
+	bench_events++;
 	io_note_events(container_of(watch, struct io, watch), events);
 	if (bench.relay.up.from)
 		drive();
@@ -132,6 +159,12 @@ void bench_connect(void)
 	bench.a.watch.on_event = on_io;
 	bench.b.watch.on_event = on_io;
 	task_init(&bench.task, on_task);
+}
+
+void bench_replace_b(int fd)
+{
+	io_init_plain(&bench.b, fd);
+	bench.b.watch.on_event = on_io;
 }
 
 void bench_relay(enum relay_engine engine, const struct conf_relay_tuning *tuning)

@@ -25,17 +25,29 @@ struct bench {
 
 extern struct bench bench;
 
+/* Of the two sockets, that the loop reported. */
+extern unsigned int bench_events;
+
 /* Maps and program for sockmap; without root the calling test is skipped, with the reason. */
 void bench_need_sockmap(void);
 
 /* Nothing of any stream is left in the maps. */
 void bench_expect_no_entries(void);
 
-/* Also of tests that failed; closes all, the maps too. */
+/* Of splice_dirs; stays ours. */
+int bench_dirs_fd(void);
+
+/* Another program's sockmap: the map that its program reads from. */
+void bench_start_foreign(void);
+int bench_foreign_src(void);
+void bench_stop_foreign(void);
+
+/* The maps go; the next bench_need_sockmap() makes new ones. */
 void bench_finish(void);
 
 /* The sockets alone; then the relay over them. */
 void bench_connect(void);
+void bench_replace_b(int fd);
 void bench_relay(enum relay_engine engine, const struct conf_relay_tuning *tuning);
 
 /* Both. Skips the test where the engine needs root. */
