@@ -39,7 +39,9 @@ class Penstock:
         """Writes the configuration as the next reload() or start() will read it."""
         ours = {"runtime_dir": str(self.runtime_dir), "pin_dir": str(self.pin_dir), "user": self.user}
         if isinstance(config, dict):
-            text = json.dumps({**config, "process": {**ours, **config.get("process", {})}}, indent=2) + "\n"
+            config = {**config, "process": {**ours, **config.get("process", {})},
+                      "log": {"format": "text", **config.get("log", {})}}
+            text = json.dumps(config, indent=2) + "\n"
         else:
             lines = "".join(f"  {key}: {json.dumps(value)}\n" for key, value in ours.items())
             text, found = re.subn(r"^process:[ \t]*\n", lambda match: match.group() + lines, config, flags=re.MULTILINE)

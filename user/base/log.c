@@ -5,6 +5,8 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,6 +25,21 @@ static _Atomic enum log_format log_format = LOG_FORMAT_TEXT;
 static _Atomic enum log_level log_level = LOG_LEVEL_INFO;
 
 static const char *const log_level_names[LOG_LEVEL_MAX] = {"error", "warn", "info", "debug"};
+
+static bool log_is_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	uint64_t device, inode;
+	struct stat st;
+
+	return stream && sscanf(stream, "%" SCNu64 ":%" SCNu64, &device, &inode) == 2 &&
+	       fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
+}
+
+enum log_format log_format_choose(void)
+{
+	return isatty(STDERR_FILENO) || log_is_journal() ? LOG_FORMAT_TEXT : LOG_FORMAT_JSON;
+}
 
 void log_configure(enum log_format format, enum log_level level)
 {

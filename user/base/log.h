@@ -33,6 +33,12 @@ struct log_field {
 #define LOG_INT(name_, number_) \
 	((struct log_field){.name = (name_), .kind = LOG_FIELD_INT, .number = (int64_t)(number_)})
 
+/*
+ * What suits standard error: text for a terminal and for the journal (by JOURNAL_STREAM, see
+ * systemd.exec(5)), else JSON. Asks the kernel and the environment: before the sandbox.
+ */
+enum log_format log_format_choose(void);
+
 /* Process-wide; before threads start, and again when a new configuration is taken. */
 void log_configure(enum log_format format, enum log_level level);
 

@@ -83,7 +83,7 @@ static void broker_notify_reloading(void)
 
 static void broker_configure_log(const struct conf *conf)
 {
-	log_configure(conf->log_format_is_auto ? LOG_FORMAT_TEXT : conf->log_format,
+	log_configure(conf->log_format_is_auto ? log_format_choose() : conf->log_format,
 		      conf->log_level);
 }
 

@@ -44,6 +44,7 @@ struct worker {
 	char *plane_text;
 	uint64_t started_ms;
 	struct timer drain_timer;
+	enum log_format log_format; /* where the configuration leaves it open */
 	bool is_draining;
 	bool is_locked_in;
 };
@@ -274,7 +275,9 @@ static void worker_commit(struct worker *worker, struct snapshot *snapshot, stru
 	worker_keep_plane(worker, bundle);
 	if (worker_names_apply(worker->names, snapshot->conf))
 		log_error("not all host names of servers are looked up: out of memory");
-	log_configure(snapshot->conf->log_format, snapshot->conf->log_level);
+	log_configure(snapshot->conf->log_format_is_auto ? worker->log_format
+							 : snapshot->conf->log_format,
+		      snapshot->conf->log_level);
 }
 
 static int worker_apply(struct worker *worker, struct bundle *bundle, struct snapshot *snapshot)
@@ -466,6 +469,7 @@ static int worker_init(struct worker *worker, int bundle_fd)
 
 	worker->bundle_watch = (struct watch){.fd = bundle_fd, .on_event = worker_broker_event};
 	timer_init(&worker->drain_timer, worker_give_up_draining);
+	worker->log_format = log_format_choose();
 	worker->loop = loop_new();
 	if (!worker->loop)
 		return -errno;
