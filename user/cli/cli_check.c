@@ -32,17 +32,19 @@ static void check_tls(const struct conf *conf, struct bundle *bundle, struct con
 
 static void check_describe_route(const struct conf_route *route)
 {
-	printf("    %-9s", conf_lane_word(route->lane));
-	if (route->sni)
-		printf(" sni %s", route->sni);
-	if (route->host)
-		printf(" host %s", route->host);
-	if (route->path)
-		printf(" path %s", route->path);
-	if (!route->sni && !route->host && !route->path)
-		printf(" any");
-	printf(" -> %s%s\n", route->origin->name,
+	char match[CONF_MATCH_TEXT_MAX];
+
+	printf("    %-9s %s -> %s%s\n", conf_lane_word(route->lane),
+	       conf_route_format_match(route, match), route->origin->name,
 	       route->origin->tls && !route->origin->tls->verify ? " (not verified)" : "");
+}
+
+/* Names made from an address say it already. */
+static bool check_name_says_udp(const char *name)
+{
+	size_t len = strlen(name);
+
+	return len > 4 && strcmp(name + len - 4, "/udp") == 0;
 }
 
 static void check_describe(const struct conf *conf)
@@ -52,7 +54,10 @@ static void check_describe(const struct conf *conf)
 		const struct conf_listener *listener = &conf->listeners[i];
 
 		printf("  %s%s%s\n", listener->name,
-		       listener->transport == CONF_TRANSPORT_UDP ? " udp" : "",
+		       listener->transport == CONF_TRANSPORT_UDP &&
+			       !check_name_says_udp(listener->name)
+			   ? " udp"
+			   : "",
 		       listener->tls ? " tls" : "");
 		for (size_t j = 0; j < listener->n_routes; j++)
 			check_describe_route(&listener->routes[j]);

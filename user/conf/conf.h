@@ -243,7 +243,7 @@ struct conf {
 	const char *pin_dir;
 	uint32_t max_connections; /* over all listeners; 0: what the descriptor limit allows */
 	uint32_t drain_timeout_ms;
-	bool log_format_is_auto; /* text where standard error is a terminal or the journal */
+	bool log_format_is_auto; /* as log_format_choose() has it */
 	enum log_format log_format;
 	enum log_level log_level;
 	bool access_log;
@@ -302,6 +302,11 @@ char *conf_schema(void) MUST_CHECK;
 /* Ports do not matter; an IPv4-mapped IPv6 address counts as the IPv4 one; UNIX addresses are in no
  * block. */
 bool conf_nets_contain(const struct conf_nets *nets, const struct addr *addr);
+
+/* What a route asks for: "sni a.example.com alpn h2,http/1.1 source 192.0.2.0/24", or "any"; ends
+ * in "…" where there is no room. Returns `text`. */
+#define CONF_MATCH_TEXT_MAX 1024
+const char *conf_route_format_match(const struct conf_route *route, char text[CONF_MATCH_TEXT_MAX]);
 
 const char *conf_lane_word(enum conf_lane lane);
 const char *conf_relay_word(enum conf_relay relay);

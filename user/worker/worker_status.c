@@ -18,23 +18,6 @@ static json_t *status_text(const char *text)
 	return text ? json_string(text) : json_null();
 }
 
-static void status_describe_match(const struct conf_route *route, char *text, size_t size_bytes)
-{
-	int n = 0;
-
-	text[0] = 0;
-	if (route->sni)
-		n += snprintf(text + n, size_bytes - (size_t)n, "sni %s ", route->sni);
-	if (route->host && (size_t)n < size_bytes)
-		n += snprintf(text + n, size_bytes - (size_t)n, "host %s ", route->host);
-	if (route->path && (size_t)n < size_bytes)
-		n += snprintf(text + n, size_bytes - (size_t)n, "path %s ", route->path);
-	if (n == 0)
-		snprintf(text, size_bytes, "any");
-	else if ((size_t)n < size_bytes)
-		text[n - 1] = 0;
-}
-
 /* "client ktls, origin openssl"; NULL where no TLS is ended. */
 static const char *status_offload(const struct tally *tally, char *text, size_t size_bytes)
 {
@@ -75,9 +58,9 @@ static json_t *status_route(const struct snapshot *snapshot, const struct conf_l
 			    const struct conf_route *route)
 {
 	const struct tally *tally = snapshot_tally(snapshot, listener, route);
-	char match[1024], offload[128], why[512];
+	char match[CONF_MATCH_TEXT_MAX], offload[128], why[512];
 
-	status_describe_match(route, match, sizeof(match));
+	conf_route_format_match(route, match);
 	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "lane",
 			 conf_lane_word(route->lane), "match", match, "to", route->origin->name,
 			 "relay", status_text(tally_word(tally, TALLY_RELAY)), "offload",

@@ -489,6 +489,47 @@ static void test_streams_routes(void **state)
 	conf_unref(conf);
 }
 
+static void check_match(const struct conf_route *route, const char *wanted)
+{
+	char text[CONF_MATCH_TEXT_MAX];
+
+	assert_string_equal(conf_route_format_match(route, text), wanted);
+}
+
+static void test_match_in_words(void **state)
+{
+	struct conf *conf = parse(streams), *lanes = parse(three_lanes);
+
+	(void)state;
+	check_match(&conf->listeners[0].routes[0],
+		    "sni a alpn h2,http/1.1 source 192.0.2.64/26 destination ::/0");
+	check_match(&conf->listeners[0].routes[1], "any");
+	check_match(&lanes->listeners[0].routes[2], "host www.example.com path /Api");
+	conf_unref(conf);
+	conf_unref(lanes);
+}
+
+/* Of any length, to the byte where it begins to be cut. */
+static void test_long_match_is_cut(void **state)
+{
+	const size_t fits = CONF_MATCH_TEXT_MAX - sizeof("…") - strlen("path ");
+	char path[2 * CONF_MATCH_TEXT_MAX], text[CONF_MATCH_TEXT_MAX];
+	struct conf_route route = {.path = path};
+
+	(void)state;
+	memset(path, 'a', sizeof(path));
+	path[fits] = 0;
+	assert_int_equal(strlen(conf_route_format_match(&route, text)), strlen("path ") + fits);
+	assert_null(strstr(text, "…"));
+	path[fits] = 'a';
+	path[fits + 1] = 0;
+	assert_int_equal(strlen(conf_route_format_match(&route, text)), sizeof(text) - 1);
+	assert_string_equal(text + sizeof(text) - sizeof("a…"), "a…");
+	path[fits + 1] = 'a';
+	path[sizeof(path) - 1] = 0;
+	assert_int_equal(strlen(conf_route_format_match(&route, text)), sizeof(text) - 1);
+}
+
 static void test_streams_servers(void **state)
 {
 	struct conf *conf = parse(streams);
@@ -779,6 +820,8 @@ int main(void)
 	    cmocka_unit_test(test_largest_range),
 	    cmocka_unit_test(test_streams_listener),
 	    cmocka_unit_test(test_streams_routes),
+	    cmocka_unit_test(test_match_in_words),
+	    cmocka_unit_test(test_long_match_is_cut),
 	    cmocka_unit_test(test_streams_servers),
 	    cmocka_unit_test(test_streams_origin),
 	    cmocka_unit_test(test_streams_health),
