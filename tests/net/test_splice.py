@@ -401,6 +401,11 @@ def test_open_streams_are_listed_with_live_numbers(lab, start):
         assert (flow["lane"], flow["engine_up"], flow["engine_down"]) == ("splice", "copy", "copy")
         assert flow["why_not_faster"] != ""
         laboratory.wait_until(lambda: flows(daemon)[0]["client_rtt_us"] > 0, "the round-trip time is measured")
+        dump = json.loads(lab.node.run("/usr/sbin/bpftool", "-j", "map", "dump", "pinned",
+                                       lab.pin_dir / "streams").stdout)
+        [stream] = [entry["formatted"]["value"] for entry in dump if entry["formatted"]["value"]["id"] != 0]
+        assert (stream["bytes_up"], stream["bytes_down"]) == (1000, 500)
+        assert stream["client_port"] == client.getsockname()[1]
         table = daemon.command("flows", "--runtime-dir", daemon.runtime_dir).stdout
         assert flow["client"] in table and "copy/copy" in table
         client.close()

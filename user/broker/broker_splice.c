@@ -12,7 +12,8 @@
 
 static const struct conf_mark nowhere = {0, 0};
 
-static const char *const splice_maps[] = {"splice_src", "splice_tgt", "splice_ids", "splice_dirs"};
+static const char *const splice_maps[] = {"splice_src", "splice_tgt", "splice_ids", "splice_dirs",
+					  "streams"};
 
 static bool splice_may_use_sockmap(const struct conf *conf)
 {

@@ -148,6 +148,9 @@ void conn_expire_hello(struct conn *conn);
 /* What the timer of CONN_RELAY means when it fires. */
 void conn_expire_relay(struct conn *conn);
 
+/* Brings the counts of a stream that the kernel carries up to date. */
+void conn_refresh_relay(struct conn *conn);
+
 /* Release what the lanes hold. */
 void conn_splice_done(struct conn *conn);
 void conn_terminate_done(struct conn *conn);

@@ -58,6 +58,8 @@ static __u8 live_engine(const struct relay_dir *dir)
 		return STREAM_ENGINE_COPY;
 	case RELAY_ENGINE_PIPE:
 		return STREAM_ENGINE_PIPE;
+	case RELAY_ENGINE_SOCKMAP:
+		return STREAM_ENGINE_SOCKMAP;
 	default:
 		return STREAM_ENGINE_NONE;
 	}
@@ -152,6 +154,8 @@ static void conn_tick(struct timer *timer)
 	list_for_each (node, &thread->conns) {
 		struct conn *conn = container_of(node, struct conn, node);
 
+		if (conn->state == CONN_RELAY)
+			conn_refresh_relay(conn);
 		live_refresh(conn, now_ms);
 		live_log_long(conn, now_ms);
 		conn_pace(conn);

@@ -132,6 +132,12 @@ enum conn_state conn_step_relay(struct conn *conn)
 	return conn_end(conn, reason);
 }
 
+void conn_refresh_relay(struct conn *conn)
+{
+	relay_refresh(&conn->relay);
+	conn_count_relayed(conn);
+}
+
 /* The timer is lazy: bytes do not move it, so when it fires the time that is left is armed again.
  */
 void conn_expire_relay(struct conn *conn)
@@ -142,8 +148,7 @@ void conn_expire_relay(struct conn *conn)
 	    is_half_closed ? listener->half_closed_timeout_ms : listener->idle_timeout_ms;
 	uint64_t silent_ms;
 
-	relay_refresh(&conn->relay);
-	conn_count_relayed(conn);
+	conn_refresh_relay(conn);
 	silent_ms = loop_now_ms(conn_loop(conn)) - conn->active_ms;
 
 	if (silent_ms < allowed_ms)

@@ -73,8 +73,8 @@ int plane_splice_open(const char *pin_dir, unsigned int n_rings, struct plane_sp
 /* Takes the pins away, too: without the process that relays they are of no use. Takes NULL. */
 void plane_splice_free(struct plane_splice *splice);
 
-/* Of the map "splice_src", "splice_tgt", "splice_ids" or "splice_dirs"; stays the plane's;
- * -ENOENT. */
+/* Of the map "splice_src", "splice_tgt", "splice_ids", "splice_dirs" or "streams"; stays the
+ * plane's; -ENOENT. */
 int plane_splice_map_fd(const struct plane_splice *splice, const char *name);
 
 /* The events for thread `index`; stays the plane's; -ENOENT. */
