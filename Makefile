@@ -183,7 +183,8 @@ bench: ## measure against HAProxy and nginx; BENCH="id id", BENCH_RUNS=N (root)
 	$(Q)tools/deps --if-missing build bench
 	+$(Q)$(MAKE) --no-print-directory all $(BUILD)/bench/load
 	$(Q)$(AS_ROOT) env BUILD='$(BUILD)' BENCH='$(BENCH)' BENCH_RUNS='$(BENCH_RUNS)' \
-	    PEER_HAPROXY='$(PEER_HAPROXY)' PEER_NGINX='$(PEER_NGINX)' $(PYTHON) tools/bench
+	    PEER_HAPROXY='$(PEER_HAPROXY)' PEER_NGINX='$(PEER_NGINX)' PENSTOCK_RELAY='$(PENSTOCK_RELAY)' \
+	    $(PYTHON) tools/bench
 
 # ---- lint ----------------------------------------------------------------------------------------------------------
 

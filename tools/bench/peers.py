@@ -110,7 +110,7 @@ class Penstock(Contestant):
         if LANES[row.lane]:
             listener["tls"] = {"certificates": [str(place.site)]}
         if row.lane == "l4":
-            listener["routes"] = [{"pass": f"tcp://{origin}"}]
+            listener["routes"] = [{"pass": f"tcp://{origin}", "relay": os.environ.get("PENSTOCK_RELAY") or "auto"}]
         if row.lane == "reencrypt":
             listener["routes"] = [{"to": "bench"}]
             tls = {"ca": str(place.ca), "server_name": SERVER_NAME}

@@ -24,8 +24,8 @@ class Row:
 ROWS = (
     Row("l4-bulk-1", "l4", "source", "bulk", 1, BULK),
     Row("l4-bulk-16", "l4", "source", "bulk", 16, BULK),
-    Row("l4-rr-1", "l4", "echo", "rr", 1, ROUND_TRIP),
-    Row("l4-rr-64", "l4", "echo", "rr", 64, ROUND_TRIP + ("memory",)),
+    Row("l4-rr-1", "l4", "echo", "rr", 1, ROUND_TRIP, in_packet_path=True),
+    Row("l4-rr-64", "l4", "echo", "rr", 64, ROUND_TRIP + ("memory",), in_packet_path=True),
     Row("l4-short", "l4", "echo", "short", 32, CONNECT),
     Row("h1-plain", "http", "http", "http", 32, HTTP),
     Row("h1-tls", "tls", "http", "http", 32, HTTP),
