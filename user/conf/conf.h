@@ -194,6 +194,8 @@ struct conf_listener {
 	const char *name; /* unique; by default the first address as written, of UDP with "/udp" */
 	const char **bind_texts; /* one for each of `binds`: ranges of ports are spread out */
 	struct conf_mark *bind_marks;
+	const char **bind_items; /* as written, for people */
+	size_t n_bind_items;
 	struct addr *binds;
 	size_t n_binds; /* at least 1 */
 	enum conf_transport transport;

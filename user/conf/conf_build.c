@@ -166,10 +166,15 @@ static void conf_build_binds(struct conf_context *context, struct conf_listener 
 	listener->binds = conf_keep(context, n, sizeof(*listener->binds));
 	listener->bind_texts = conf_keep(context, n, sizeof(*listener->bind_texts));
 	listener->bind_marks = conf_keep(context, n, sizeof(*listener->bind_marks));
-	if (!listener->binds || !listener->bind_texts || !listener->bind_marks)
+	listener->bind_items = conf_keep(context, n_items, sizeof(*listener->bind_items));
+	if (!listener->binds || !listener->bind_texts || !listener->bind_marks ||
+	    !listener->bind_items)
 		return;
-	for (; n_items; n_items--, item = item->next)
+	for (; listener->n_bind_items < n_items; item = item->next) {
+		listener->bind_items[listener->n_bind_items++] =
+		    conf_keep_text(context, item->text);
 		conf_add_binds(context, listener, item);
+	}
 }
 
 static struct conf_file conf_build_file(struct conf_context *context, const struct conf_node *node)

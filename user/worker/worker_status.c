@@ -78,8 +78,8 @@ static json_t *status_listener(const struct snapshot *snapshot,
 {
 	json_t *binds = json_array(), *routes = json_array();
 
-	for (size_t i = 0; i < listener->n_binds; i++)
-		json_array_append_new(binds, json_string(listener->bind_texts[i]));
+	for (size_t i = 0; i < listener->n_bind_items; i++)
+		json_array_append_new(binds, json_string(listener->bind_items[i]));
 	for (size_t i = 0; i < listener->n_routes; i++)
 		json_array_append_new(routes,
 				      status_route(snapshot, listener, &listener->routes[i]));

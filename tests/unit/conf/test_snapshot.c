@@ -428,6 +428,9 @@ static void test_streams_binds(void **state)
 		check_addr(&listener->binds[i], wanted[i]);
 		assert_string_equal(listener->bind_texts[i], wanted[i]);
 	}
+	assert_int_equal(listener->n_bind_items, 2);
+	assert_string_equal(listener->bind_items[0], listener->name);
+	assert_string_equal(listener->bind_items[1], "unix:/run/db.sock");
 	check_mark(listener->bind_marks[2], 5, 12);
 	check_mark(listener->bind_marks[3], 5, 39);
 	conf_unref(conf);
