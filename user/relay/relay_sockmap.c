@@ -189,7 +189,7 @@ static int carried_flush(struct relay_dir *dir)
 void carried_count(struct relay_dir *dir)
 {
 	struct relay_carried *carried = dir->carried;
-	uint64_t by_kernel, written_bytes;
+	uint64_t by_kernel, written_bytes = 0;
 
 	if (dir->from_ended) /* its counts are final, and our FIN would count as a byte */
 		return;
@@ -349,10 +349,10 @@ static void sockmap_adopt(struct relay_sockmap *stream)
 static int sockmap_enter(struct relay *relay, struct loop *loop)
 {
 	struct relay_sockmap *stream = calloc(1, sizeof(*stream));
-	int err = stream ? 0 : -ENOMEM;
+	int err;
 
-	if (err)
-		return err;
+	if (!stream)
+		return -ENOMEM;
 	stream->relay = relay;
 	stream->loop = loop;
 	timer_init(&stream->timer, relay_sockmap_expire);
@@ -483,7 +483,7 @@ static enum relay_progress carried_take(struct relay_dir *dir, struct loop *loop
 static enum relay_progress carried_end(struct relay_dir *dir)
 {
 	struct relay_carried *carried = dir->carried;
-	uint64_t received_bytes, written_bytes;
+	uint64_t received_bytes = 0, written_bytes = 0;
 	int err = socket_received_all(dir->from->watch.fd, &received_bytes);
 
 	if (err == -EAGAIN)

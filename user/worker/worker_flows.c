@@ -45,7 +45,9 @@ static const char *flows_listener_name(const struct conf *conf, const struct str
 
 static double flows_seconds_since(uint64_t then_ns, uint64_t now_us)
 {
-	return then_ns / 1000 < now_us ? (double)(now_us - then_ns / 1000) / 1e6 : 0.0;
+	uint64_t then_us = then_ns / 1000;
+
+	return then_us < now_us ? (double)(now_us - then_us) / 1e6 : 0.0;
 }
 
 static json_t *flows_entry(const struct conf *conf, const struct stream_value *stream,
