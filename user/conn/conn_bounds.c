@@ -64,9 +64,9 @@ void conn_pace(struct conn *conn)
 {
 	uint64_t share;
 
-	if (conn->state != CONN_RELAY && conn->state != CONN_CONNECT)
+	if (!conn->origin || (conn->state != CONN_RELAY && conn->state != CONN_CONNECT))
 		return;
-	share = conn->origin ? conn_pacing_share(conn) : 0;
+	share = conn_pacing_share(conn);
 	if (share == conn->pacing_bytes_per_s)
 		return;
 	conn->pacing_bytes_per_s = share;
