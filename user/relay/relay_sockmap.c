@@ -172,7 +172,7 @@ static int carried_flush(struct relay_dir *dir)
 {
 	struct relay_carried *carried = dir->carried;
 	uint64_t handed_bytes = carried_redirected(carried) + carried->sent_bytes;
-	uint64_t written_bytes;
+	uint64_t written_bytes = 0;
 	int err;
 
 	if (carried->is_flushed)
