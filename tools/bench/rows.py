@@ -27,6 +27,7 @@ ROWS = (
     Row("l4-rr-1", "l4", "echo", "rr", 1, ROUND_TRIP, in_packet_path=True),
     Row("l4-rr-64", "l4", "echo", "rr", 64, ROUND_TRIP + ("memory",), in_packet_path=True),
     Row("l4-short", "l4", "echo", "short", 32, CONNECT),
+    Row("l4-idle-mem", "l4", "echo", "rr", 2000, ("memory",)),
     Row("h1-plain", "http", "http", "http", 32, HTTP),
     Row("h1-tls", "tls", "http", "http", 32, HTTP),
     Row("h1-reencrypt", "reencrypt", "https", "http", 32, HTTP),
