@@ -29,11 +29,18 @@ static const char *const log_level_names[LOG_LEVEL_MAX] = {"error", "warn", "inf
 static bool log_is_journal(void)
 {
 	const char *stream = getenv("JOURNAL_STREAM");
-	uint64_t device, inode;
+	unsigned long long device, inode;
 	struct stat st;
+	char *end;
 
-	return stream && sscanf(stream, "%" SCNu64 ":%" SCNu64, &device, &inode) == 2 &&
-	       fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
+	if (!stream)
+		return false;
+	device = strtoull(stream, &end, 10);
+	if (*end != ':')
+		return false;
+	inode = strtoull(end + 1, &end, 10);
+	return *end == 0 && fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device &&
+	       st.st_ino == inode;
 }
 
 enum log_format log_format_choose(void)
