@@ -117,7 +117,7 @@ static int proof_send(struct proof *proof, int fd, const char *text)
 static int proof_expect(struct proof *proof, int fd, const char *text, const char *what)
 {
 	struct pollfd wait = {.fd = fd, .events = POLLIN};
-	char buffer[32];
+	char buffer[32] = "";
 	size_t len = 0;
 
 	while (len < strlen(text)) {
