@@ -53,8 +53,7 @@ void tls_client_ctx_free(struct tls_client_ctx *ctx);
 
 /*
  * Turns a plain, connected io into a TLS one; nothing is sent yet. The io keeps what it needs of
- * the context, which may be freed meanwhile. `loop` is the thread's (its scratch is used inside
- * calls). 0 or -ENOMEM.
+ * the context, which may be freed meanwhile. `loop` is the thread's. 0 or -ENOMEM.
  */
 int tls_start_server(struct io *io, struct tls_server_ctx *ctx, struct loop *loop) MUST_CHECK;
 

@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "tls/tls_internal.h"
 
@@ -21,8 +23,51 @@ const char *tls_system_ca_path(void)
 	return "/etc/ssl/certs/ca-certificates.crt";
 }
 
-static int client_trust(X509_STORE *store, BIO *bio, const struct conf_file *file,
-			struct conf_diag *diag)
+/*
+ * The store that was loaded last. The system's is 140 certificates, a megabyte and ten
+ * milliseconds, and most origins have the same.
+ */
+static struct {
+	pthread_mutex_t lock;
+	X509_STORE *store; /* NULL: none yet */
+	dev_t device;
+	ino_t inode;
+	off_t len_bytes;
+	struct timespec changed;
+} last_trust = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* A reference to the store of this very file, or NULL. */
+static X509_STORE *client_recall_trust(const struct stat *st)
+{
+	X509_STORE *store = NULL;
+
+	pthread_mutex_lock(&last_trust.lock);
+	if (last_trust.store && last_trust.device == st->st_dev && last_trust.inode == st->st_ino &&
+	    last_trust.len_bytes == st->st_size &&
+	    last_trust.changed.tv_sec == st->st_ctim.tv_sec &&
+	    last_trust.changed.tv_nsec == st->st_ctim.tv_nsec) {
+		store = last_trust.store;
+		X509_STORE_up_ref(store);
+	}
+	pthread_mutex_unlock(&last_trust.lock);
+	return store;
+}
+
+static void client_remember_trust(const struct stat *st, X509_STORE *store)
+{
+	pthread_mutex_lock(&last_trust.lock);
+	X509_STORE_free(last_trust.store);
+	X509_STORE_up_ref(store);
+	last_trust.store = store;
+	last_trust.device = st->st_dev;
+	last_trust.inode = st->st_ino;
+	last_trust.len_bytes = st->st_size;
+	last_trust.changed = st->st_ctim;
+	pthread_mutex_unlock(&last_trust.lock);
+}
+
+static int client_fill_trust(X509_STORE *store, BIO *bio, const struct conf_file *file,
+			     struct conf_diag *diag)
 {
 	size_t n_trusted = 0;
 	X509 *authority;
@@ -48,12 +93,29 @@ static int client_trust(X509_STORE *store, BIO *bio, const struct conf_file *fil
 	return -EINVAL;
 }
 
+/* A new store with the file's certificates; NULL: reported. */
+static X509_STORE *client_read_trust(const struct tls_pem *pem, const struct conf_file *file,
+				     struct conf_diag *diag)
+{
+	X509_STORE *store = X509_STORE_new();
+	BIO *bio = BIO_new_mem_buf(pem->data, (int)pem->len_bytes);
+	bool ok = store && bio && !client_fill_trust(store, bio, file, diag);
+
+	if (!store || !bio)
+		conf_diag_add(diag, file->mark, "no memory");
+	BIO_free(bio);
+	if (ok)
+		return store;
+	X509_STORE_free(store);
+	return NULL;
+}
+
 static int client_load_trust(struct tls_client_ctx *ctx, const struct conf_client_tls *conf,
 			     const struct tls_files *files, struct conf_diag *diag)
 {
 	struct conf_file file = conf->ca;
 	struct tls_pem pem;
-	BIO *bio;
+	X509_STORE *store;
 	int err;
 
 	if (!file.path)
@@ -61,14 +123,17 @@ static int client_load_trust(struct tls_client_ctx *ctx, const struct conf_clien
 	err = tls_pem_read(&file, files, false, diag, &pem);
 	if (err)
 		return err;
-	bio = BIO_new_mem_buf(pem.data, (int)pem.len_bytes);
-	if (bio)
-		err = client_trust(SSL_CTX_get_cert_store(ctx->ssl_ctx), bio, &file, diag);
-	else
-		conf_diag_add(diag, file.mark, "no memory");
-	BIO_free(bio);
+	store = client_recall_trust(&pem.st);
+	if (!store) {
+		store = client_read_trust(&pem, &file, diag);
+		if (store)
+			client_remember_trust(&pem.st, store);
+	}
 	tls_pem_done(&pem);
-	return bio ? err : -ENOMEM;
+	if (!store)
+		return -EINVAL;
+	SSL_CTX_set_cert_store(ctx->ssl_ctx, store); /* takes the reference */
+	return 0;
 }
 
 /* 0, or -ENOMEM. */

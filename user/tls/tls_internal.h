@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "base/compiler.h"
 #include "base/io.h"
@@ -160,6 +161,7 @@ SSL_CTX *tls_server_ctx_pick(struct tls_server_ctx *ctx, const char *name);
 struct tls_pem {
 	char *data; /* wiped when freed */
 	size_t len_bytes;
+	struct stat st;
 };
 
 int tls_pem_read(const struct conf_file *file, const struct tls_files *files, bool is_secret,

@@ -41,24 +41,23 @@ int tls_pem_read(const struct conf_file *file, const struct tls_files *files, bo
 {
 	struct tls_pem pem = {0};
 	int fd = files->find(files->argument, file->path), err = 0;
-	struct stat st;
 
-	if (fd < 0 || fstat(fd, &st)) {
+	if (fd < 0 || fstat(fd, &pem.st)) {
 		err = fd < 0 ? fd : -errno;
 		conf_diag_add(diag, file->mark, "cannot read \"%s\": %s", file->path,
 			      strerror(-err));
 		return err;
 	}
-	if (!S_ISREG(st.st_mode) || st.st_size > PEM_FILE_MAX) {
+	if (!S_ISREG(pem.st.st_mode) || pem.st.st_size > PEM_FILE_MAX) {
 		conf_diag_add(diag, file->mark, "\"%s\" is %s", file->path,
-			      S_ISREG(st.st_mode) ? "larger than 4 MiB" : "not a regular file");
+			      S_ISREG(pem.st.st_mode) ? "larger than 4 MiB" : "not a regular file");
 		return -EINVAL;
 	}
-	if (is_secret && (st.st_mode & S_IROTH))
+	if (is_secret && (pem.st.st_mode & S_IROTH))
 		conf_diag_warn(diag, file->mark,
 			       "the private key in \"%s\" can be read by every user of this host",
 			       file->path);
-	pem.len_bytes = (size_t)st.st_size;
+	pem.len_bytes = (size_t)pem.st.st_size;
 	pem.data = OPENSSL_malloc(pem.len_bytes + 1);
 	err = pem.data ? pem_read_all(fd, &pem) : -ENOMEM;
 	if (err) {
