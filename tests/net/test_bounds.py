@@ -96,6 +96,23 @@ def test_bandwidth_is_left_to_the_pacing_of_both_sockets(lab, start):
         origin.close()
 
 
+def test_socket_options_reach_connections_and_follow_a_reload(lab, start):
+    daemon = start(config(lab, {"socket": {"backlog": 77, "keepalive": {"idle": "50s"}, "user_timeout": "9s"}}))
+
+    def listening():
+        return lab.node.run("ss", "-tlnH", "sport", "=", f":{PORT}").stdout
+
+    assert re.search(r"LISTEN\s+0\s+77\s", listening())
+    with lab.origins[0].listen(ORIGIN_PORT) as listener:
+        client, origin = pair(lab, listener)
+        established = lab.node.run("ss", "-tnoH", "state", "established", "sport", "=", f":{PORT}").stdout
+        assert re.search(r"timer:\(keepalive,[34]\d", established), established
+        daemon.reload(config(lab, {"socket": {"backlog": 66}}))
+        assert re.search(r"LISTEN\s+0\s+66\s", listening())
+        client.close()
+        origin.close()
+
+
 def servers(daemon, name="service"):
     [origin] = [origin for origin in daemon.status()["origins"] if origin["name"] == name]
     return {server["address"]: server for server in origin["servers"]}

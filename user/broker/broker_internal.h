@@ -162,4 +162,12 @@ char *text_merge(const char *ours, const char *theirs) MUST_CHECK;
 /* As many as we may have: every connection of the worker, which inherits the limit, takes two. */
 void raise_open_files(void);
 
+/* ---- broker_socket.c ---- */
+
+/* Of listeners whose configuration says nothing. */
+#define BROKER_BACKLOG 4096
+
+/* Of a listening socket, also one in use; what is 0 goes back to the host's setting. */
+void broker_socket_set_options(int fd, const struct conf_socket *options, bool is_unix);
+
 #endif

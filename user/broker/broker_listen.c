@@ -15,7 +15,6 @@
 
 #include "broker/broker_internal.h"
 
-#define LISTEN_BACKLOG 4096
 #define LISTEN_RETRY_MS 50
 
 struct listener {
@@ -24,6 +23,7 @@ struct listener {
 	struct addr addr;
 	bool is_wanted;
 	bool is_new;
+	struct conf_socket next_options; /* in force from listeners_commit() on */
 	size_t n_fds;
 	int fds[];
 };
@@ -77,7 +77,7 @@ static int listen_tcp(const struct addr *addr, bool shares)
 				 !IN6_IS_ADDR_UNSPECIFIED(&addr->in6.sin6_addr));
 	if (!err && bind(fd, &addr->sa, addr->len))
 		err = -errno;
-	if (!err && listen(fd, LISTEN_BACKLOG))
+	if (!err && listen(fd, BROKER_BACKLOG))
 		err = -errno;
 	if (err) {
 		close(fd);
@@ -129,7 +129,7 @@ int listen_unix(const char *path, mode_t mode)
 	if (fd < 0)
 		return -errno;
 	err = bind_unix(fd, &un, mode);
-	if (!err && listen(fd, LISTEN_BACKLOG)) {
+	if (!err && listen(fd, BROKER_BACKLOG)) {
 		err = -errno;
 		unlink(path);
 	}
@@ -295,6 +295,8 @@ static void listeners_prepare_one(struct listeners *listeners, const struct conf
 			kept->is_wanted = true;
 		else
 			err = listeners_open(listeners, bind, &conf->binds[i], patience_ms);
+		if (!err)
+			listeners_find(listeners, bind)->next_options = conf->socket;
 		if (err)
 			conf_diag_add(diag, conf->mark, "cannot bind %s: %s%s", bind,
 				      strerror(-err), listen_mend(err));
@@ -317,6 +319,13 @@ int listeners_prepare(struct listeners *listeners, const struct conf *conf,
 	return -EADDRNOTAVAIL;
 }
 
+static void listener_set_options(const struct listener *listener)
+{
+	for (size_t i = 0; i < listener->n_fds; i++)
+		broker_socket_set_options(listener->fds[i], &listener->next_options,
+					  listener_is_unix(listener));
+}
+
 void listeners_commit(struct listeners *listeners)
 {
 	list_for_each_safe (node, &listeners->all) {
@@ -325,6 +334,8 @@ void listeners_commit(struct listeners *listeners)
 		listener->is_new = false;
 		if (!listener->is_wanted)
 			listener_free(listener);
+		else
+			listener_set_options(listener);
 	}
 }
 
