@@ -68,6 +68,52 @@ enum conf_hook { CONF_HOOK_AUTO, CONF_HOOK_XDP, CONF_HOOK_TC, CONF_HOOK_MAX };
 struct conf_certificate {
 	struct conf_file chain; /* PEM, leaf first */
 	struct conf_file key; /* PEM; the same file as the chain where only one was given */
+	struct conf_file passphrase; /* first line of the file; path NULL: the key has none */
+	struct conf_file ocsp; /* DER; a response to staple; path NULL: none */
+};
+
+/* Versions and ciphers, as Mozilla's guide for servers names them. */
+enum conf_tls_level { CONF_TLS_INTERMEDIATE, CONF_TLS_MODERN, CONF_TLS_LEVEL_MAX };
+
+/* What is given here is stronger than the level. */
+struct conf_tls_policy {
+	enum conf_tls_level level;
+	uint16_t min_version; /* 0x0303, 0x0304; 0: the level's */
+	uint16_t max_version;
+	const char *ciphers_12; /* OpenSSL's names with ':' between; NULL: the level's */
+	const char *ciphers_13;
+};
+
+enum conf_client_auth {
+	CONF_CLIENT_AUTH_OFF,
+	CONF_CLIENT_AUTH_OPTIONAL, /* asked for; one that is shown must be good */
+	CONF_CLIENT_AUTH_REQUIRED,
+	CONF_CLIENT_AUTH_MAX
+};
+
+/* Certificates of clients. */
+struct conf_client_auth_rules {
+	enum conf_client_auth mode;
+	struct conf_file ca; /* PEM; set where the mode is not off */
+	struct conf_file crl; /* PEM; path NULL: none is looked at */
+	uint32_t depth; /* certificates between leaf and root, at most */
+};
+
+/* Session tickets. */
+struct conf_tickets {
+	bool on;
+	struct conf_file keys; /* 80 bytes a key, the first seals; path NULL: made here, daily */
+	uint32_t lifetime_s;
+};
+
+/* What a route asks of a client's certificate; each that is not NULL must match. */
+struct conf_client_cert_match {
+	bool is_set; /* false: the route does not look at it */
+	bool verified; /* shown, and good */
+	const char *subject; /* common name; "*.example.com" as for names */
+	const char *san; /* one of the subject's alternative names, DNS, e-mail or URI */
+	const char *issuer; /* common name of the issuer */
+	const char *fingerprint; /* SHA-256 of the DER form, 64 lower-case hex digits */
 };
 
 /* An address block: "192.0.2.0/24", "2001:db8::/32", or one address. Host bits are zero. */
@@ -121,8 +167,20 @@ struct conf_server_tls {
 	struct conf_mark mark;
 	struct conf_certificate *certificates;
 	size_t n_certificates; /* at least 1; the first is for names that none matches */
-	enum conf_kernel_tls kernel;
+	enum conf_kernel_tls kernel; /* both directions, where the two below say nothing */
+	enum conf_kernel_tls kernel_receive;
+	enum conf_kernel_tls kernel_send;
+	struct conf_tls_policy policy;
+	const char **alpn; /* in our order of preference; none: no ALPN is answered */
+	size_t n_alpn;
+	struct conf_client_auth_rules client;
+	struct conf_tickets tickets;
+	bool strict_sni; /* a name that no certificate is for is refused: unrecognized_name */
+	const char *key_log; /* a file that the broker opens to append; NULL: none */
+	uint32_t max_handshakes; /* at once, per listener over all threads; 0: no bound */
 };
+
+#define CONF_PIN_BYTES 32
 
 /* TLS that we speak with an origin. */
 struct conf_client_tls {
@@ -132,6 +190,15 @@ struct conf_client_tls {
 				    (an IP is verified as IP) */
 	bool verify;
 	enum conf_kernel_tls kernel;
+	enum conf_kernel_tls kernel_receive;
+	enum conf_kernel_tls kernel_send;
+	struct conf_certificate *certificate; /* that we show; NULL: none */
+	uint8_t (*pins)[CONF_PIN_BYTES]; /* SHA-256 of a SubjectPublicKeyInfo (RFC 7469, 2.4) */
+	size_t n_pins; /* 0: any key */
+	struct conf_tls_policy policy;
+	const char **alpn; /* offered, in this order */
+	size_t n_alpn;
+	bool sessions; /* kept, for resumption */
 };
 
 struct conf_server {
@@ -155,6 +222,7 @@ struct conf_origin {
 	struct conf_server *servers;
 	size_t n_servers; /* at least 1 */
 	struct conf_client_tls *tls; /* NULL: in the clear */
+	bool is_stream; /* for routes with "to": bytes as they are, not HTTP */
 	enum conf_balance balance;
 	uint32_t connect_timeout_ms; /* connect and TLS handshake, per attempt */
 	uint32_t response_timeout_ms; /* silence while a response is awaited or under way */
@@ -182,6 +250,7 @@ struct conf_route {
 	struct conf_nets destinations; /* that clients connected to */
 	const char **alpn; /* any of these is offered */
 	size_t n_alpn;
+	struct conf_client_cert_match client_cert; /* terminate lane, and TLS that ends here */
 	const struct conf_origin *origin;
 	enum conf_relay relay;
 	uint64_t bandwidth_bytes_per_s; /* per connection and direction; 0: no bound */
