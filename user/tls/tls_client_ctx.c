@@ -120,7 +120,7 @@ static int client_load_trust(struct tls_client_ctx *ctx, const struct conf_clien
 
 	if (!file.path)
 		file = (struct conf_file){.path = tls_system_ca_path(), .mark = conf->mark};
-	err = tls_pem_read(&file, files, false, diag, &pem);
+	err = tls_pem_read(&file, files, NULL, diag, &pem);
 	if (err)
 		return err;
 	store = client_recall_trust(&pem.st);

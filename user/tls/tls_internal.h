@@ -164,7 +164,8 @@ struct tls_pem {
 	struct stat st;
 };
 
-int tls_pem_read(const struct conf_file *file, const struct tls_files *files, bool is_secret,
+/* `secret`: what it holds that nobody else may read, "private key"; NULL: nothing such. */
+int tls_pem_read(const struct conf_file *file, const struct tls_files *files, const char *secret,
 		 struct conf_diag *diag, struct tls_pem *ret_pem) MUST_CHECK;
 void tls_pem_done(struct tls_pem *pem);
 
@@ -173,6 +174,65 @@ void tls_pem_complain(struct conf_diag *diag, const struct conf_file *file, cons
 
 /* The oldest error in OpenSSL's queue as words. */
 const char *tls_openssl_reason(void);
+
+/* tls_certificate.c: a certificate of either side. */
+
+struct tls_certificate {
+	const struct conf_certificate *conf; /* as long as the snapshot */
+	X509 *leaf;
+	STACK_OF(X509) * above;
+	EVP_PKEY *key;
+};
+
+/* 0, or -errno with errors in `diag`; warnings may be there in both cases. */
+int tls_certificate_load(const struct conf_certificate *conf, const struct tls_files *files,
+			 struct conf_diag *diag,
+			 struct tls_certificate *ret_certificate) MUST_CHECK;
+
+/* Gives it to the context beside those of other kinds of keys; references are taken. 0, or -EINVAL
+ * with an error in `diag`. */
+int tls_certificate_use(const struct tls_certificate *certificate, SSL_CTX *ssl_ctx,
+			struct conf_diag *diag) MUST_CHECK;
+void tls_certificate_done(struct tls_certificate *certificate);
+
+/* tls_certificate_check.c */
+
+/* Times and chain; only warns. */
+void tls_certificate_check(const struct tls_certificate *certificate, struct conf_diag *diag);
+
+/* Lower case, without a final dot. False where it cannot be a host name. */
+bool tls_name_normalize(const char *name, size_t len_bytes, char ret_name[TLS_NAME_MAX]);
+
+/* Visits the DNS names, normalized, also with "*." before; where there are none, the common name
+ * (as RFC 6125, 6.4.4 has it). A non-zero return stops and is returned. */
+int tls_certificate_each_name(const X509 *leaf, int (*visit)(void *argument, const char *name),
+			      void *argument);
+
+/* All of them with ", " between; ends in "…" where there is no room. Returns `text`. */
+const char *tls_certificate_names(const X509 *leaf, char *text, size_t size_bytes);
+
+/* tls_server_names.c */
+
+struct tls_server_name {
+	char *name; /* lower case; may start with "*." */
+	size_t certificate;
+};
+
+struct tls_server_names {
+	struct tls_server_name *all;
+	size_t n_all;
+};
+
+/* The names of a certificate. tls_server_names_sort() must follow the last. 0 or -ENOMEM. */
+int tls_server_names_add(struct tls_server_names *names, size_t certificate,
+			 const X509 *leaf) MUST_CHECK;
+void tls_server_names_sort(struct tls_server_names *names);
+
+/* For `name` (lower case): exact, else by wildcard; the first of several certificates. NULL: there
+ * is none. */
+const struct tls_server_name *tls_server_names_pick(const struct tls_server_names *names,
+						    const char *name);
+void tls_server_names_done(struct tls_server_names *names);
 
 /* tls_keys.c */
 

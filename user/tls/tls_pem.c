@@ -36,7 +36,7 @@ static int pem_read_all(int fd, struct tls_pem *pem)
 	return 0;
 }
 
-int tls_pem_read(const struct conf_file *file, const struct tls_files *files, bool is_secret,
+int tls_pem_read(const struct conf_file *file, const struct tls_files *files, const char *secret,
 		 struct conf_diag *diag, struct tls_pem *ret_pem)
 {
 	struct tls_pem pem = {0};
@@ -53,9 +53,9 @@ int tls_pem_read(const struct conf_file *file, const struct tls_files *files, bo
 			      S_ISREG(pem.st.st_mode) ? "larger than 4 MiB" : "not a regular file");
 		return -EINVAL;
 	}
-	if (is_secret && (pem.st.st_mode & S_IROTH))
+	if (secret && (pem.st.st_mode & S_IROTH))
 		conf_diag_warn(diag, file->mark,
-			       "the private key in \"%s\" can be read by every user of this host",
+			       "the %s in \"%s\" can be read by every user of this host", secret,
 			       file->path);
 	pem.len_bytes = (size_t)pem.st.st_size;
 	pem.data = OPENSSL_malloc(pem.len_bytes + 1);

@@ -56,7 +56,8 @@ static void errors_name_the_file_and_its_mark(void **state)
 	     "3:7: error: cannot use the certificate in \"broken.pem\"");
 	load("cut.pem", "site.key", 1, 0, "3:7: error: cannot use the chain in \"cut.pem\"");
 	load("site.crt", "locked.key", 1, 0,
-	     "4:9: error: the private key in \"locked.key\" is protected by a passphrase");
+	     "4:9: error: the private key in \"locked.key\" is protected by a passphrase: name a "
+	     "file");
 	load("site.crt", "folder", 1, 0, "4:9: error: \"folder\" is not a regular file");
 }
 
@@ -64,9 +65,9 @@ static void warnings_do_not_stop(void **state)
 {
 	(void)state;
 	load("expired.pem", "expired.pem", 0, 1,
-	     "3:7: warning: the certificate in \"expired.pem\" expired on 20");
+	     "3:7: warning: the certificate in \"expired.pem\" (x.example) expired on 20");
 	load("early.pem", "early.pem", 0, 1,
-	     "3:7: warning: the certificate in \"early.pem\" is not valid before 20");
+	     "3:7: warning: the certificate in \"early.pem\" (x.example) is not valid before 20");
 	load("site.crt", "open.key", 0, 1,
 	     "4:9: warning: the private key in \"open.key\" can be read by every user");
 }
