@@ -177,11 +177,6 @@ static void conf_build_binds(struct conf_context *context, struct conf_listener 
 	}
 }
 
-static struct conf_file conf_build_file(struct conf_context *context, const struct conf_node *node)
-{
-	return (struct conf_file){.path = conf_keep_text(context, node->text), .mark = node->mark};
-}
-
 static void conf_build_certificates(struct conf_context *context, struct conf_server_tls *tls,
 				    const struct conf_node *certificates)
 {
@@ -189,19 +184,9 @@ static void conf_build_certificates(struct conf_context *context, struct conf_se
 	size_t n = conf_items(certificates, &item);
 
 	tls->certificates = conf_keep(context, n, sizeof(*tls->certificates));
-	for (; tls->certificates && n; n--, item = item->next) {
-		const struct conf_node *chain =
-		    item->kind == CONF_NODE_MAPPING ? conf_at(item, "chain") : item;
-		const struct conf_node *key =
-		    item->kind == CONF_NODE_MAPPING ? conf_at(item, "key") : NULL;
-		struct conf_certificate *certificate = &tls->certificates[tls->n_certificates];
-
-		if (!chain)
-			continue;
-		certificate->chain = conf_build_file(context, chain);
-		certificate->key = key ? conf_build_file(context, key) : certificate->chain;
-		tls->n_certificates++;
-	}
+	for (; tls->certificates && n; n--, item = item->next)
+		if (conf_certificate_fill(context, &tls->certificates[tls->n_certificates], item))
+			tls->n_certificates++;
 }
 
 static struct conf_server_tls *conf_build_server_tls(struct conf_context *context,

@@ -59,6 +59,11 @@ static LIST(shape_devices_list, shape_device, "a list of devices", 256);
 static ONE_OR_MORE(shape_devices, "a list of devices, or \"auto\"", shape_device,
 		   shape_devices_list);
 
+static TEXT(shape_alpn_name, "the name of a protocol", conf_check_alpn, "^[!-~]{1,255}$");
+static LIST(shape_alpn_list, shape_alpn_name, "a list of protocols", 16);
+ONE_OR_MORE(conf_shape_alpn, "the name of a protocol, or a list of them", shape_alpn_name,
+	    shape_alpn_list);
+
 /* ---- Socket options of both sides ---- */
 
 /* tcp(7): the kernel takes up to 32767 s and 127 probes. */

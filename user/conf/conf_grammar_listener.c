@@ -19,13 +19,13 @@ static const struct conf_shape shape_certificate_mapping = {.kind = CONF_SHAPE_M
 							    .noun = "a certificate",
 							    .title = "a certificate",
 							    .keys = certificate_keys};
-static const struct conf_shape shape_certificate = {
+const struct conf_shape conf_shape_certificate = {
     .kind = CONF_SHAPE_EITHER,
     .noun = "a file name, or a mapping with \"chain\" and \"key\"",
     .scalar = &conf_shape_path,
     .mapping = &shape_certificate_mapping,
 };
-static LIST(shape_certificates, shape_certificate, "a list of certificates", 1024);
+static LIST(shape_certificates, conf_shape_certificate, "a list of certificates", 1024);
 
 static const struct conf_key server_tls_keys[] = {
     KEY_REQUIRED("certificates", shape_certificates, "[/etc/penstock/site.pem]",
@@ -72,11 +72,6 @@ static const struct conf_key route_limit_keys[] = {
 };
 static MAPPING(shape_route_limits, "a mapping", route_limit_keys);
 
-static TEXT(shape_alpn_name, "the name of a protocol", conf_check_alpn, "^[!-~]{1,255}$");
-static LIST(shape_alpn_list, shape_alpn_name, "a list of protocols", 16);
-static ONE_OR_MORE(shape_alpn, "the name of a protocol, or a list of them", shape_alpn_name,
-		   shape_alpn_list);
-
 static TEXT(shape_pattern, "a domain name or \"*.\" and a domain name", conf_check_pattern,
 	    "^(\\*\\.)?[A-Za-z0-9._-]+$");
 static TEXT(shape_prefix, "a path", conf_check_prefix, "^/[^?#*]*$");
@@ -95,7 +90,7 @@ static const struct conf_key route_keys[] = {
     KEY("sni", shape_pattern, NULL,
 	"The name that a TLS client asks for, as in \"host\". With \"pass\", and with \"to\" where "
 	"TLS ends here."),
-    KEY("alpn", shape_alpn, NULL,
+    KEY("alpn", conf_shape_alpn, NULL,
 	"Protocols, one of which a TLS client must offer, such as h2. As \"sni\" in all else."),
     KEY("source", conf_shape_nets, NULL,
 	"Networks of clients; of a client behind a trusted PROXY protocol, its own address."),

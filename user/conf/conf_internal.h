@@ -284,6 +284,18 @@ bool conf_was_given(const struct conf_node *node, const char *key);
 void conf_nets_fill(struct conf_context *context, struct conf_nets *nets,
 		    const struct conf_node *node);
 
+/* A key whose value is a text or a list of texts; NULL where it is absent. */
+const char **conf_texts_at(struct conf_context *context, const struct conf_node *node,
+			   const char *key, size_t *ret_n);
+
+/* The file that a key names; its path is NULL where the key is absent. */
+struct conf_file conf_file_at(struct conf_context *context, const struct conf_node *node,
+			      const char *key);
+
+/* Of a file name or a mapping. False: its chain was wrong, and is reported. */
+bool conf_certificate_fill(struct conf_context *context, struct conf_certificate *certificate,
+			   const struct conf_node *node);
+
 /* Of a checked mapping; what only listeners have is left alone. */
 void conf_socket_fill(struct conf_context *context, struct conf_socket *options,
 		      const struct conf_node *node);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What listeners, routes and origins have alike in a snapshot: networks, socket options, and
- * mappings that may be a mere "on".
+ * What listeners, routes and origins have alike in a snapshot: networks, files, socket options,
+ * and mappings that may be a mere "on".
  */
 #include "conf/conf_internal.h"
 
@@ -43,6 +43,47 @@ void conf_nets_fill(struct conf_context *context, struct conf_nets *nets,
 	nets->nets = conf_keep(context, n, sizeof(*nets->nets));
 	for (; nets->nets && nets->n_nets < n; item = item->next)
 		conf_net_fill(context, &nets->nets[nets->n_nets++], item);
+}
+
+const char **conf_texts_at(struct conf_context *context, const struct conf_node *node,
+			   const char *key, size_t *ret_n)
+{
+	const struct conf_node *item;
+	size_t n = conf_items(conf_at(node, key), &item), n_texts = 0;
+	const char **texts = n ? conf_keep(context, n, sizeof(*texts)) : NULL;
+
+	for (; texts && n_texts < n; item = item->next)
+		texts[n_texts++] = conf_keep_text(context, item->text);
+	*ret_n = n_texts;
+	return texts;
+}
+
+static struct conf_file conf_file_make(struct conf_context *context, const struct conf_node *node)
+{
+	return (struct conf_file){.path = conf_keep_text(context, node->text), .mark = node->mark};
+}
+
+struct conf_file conf_file_at(struct conf_context *context, const struct conf_node *node,
+			      const char *key)
+{
+	const struct conf_node *value = conf_at(node, key);
+
+	return value ? conf_file_make(context, value)
+		     : (struct conf_file){.mark = conf_mark_at(node, key)};
+}
+
+bool conf_certificate_fill(struct conf_context *context, struct conf_certificate *certificate,
+			   const struct conf_node *node)
+{
+	bool is_mapping = node->kind == CONF_NODE_MAPPING;
+	const struct conf_node *chain = is_mapping ? conf_at(node, "chain") : node;
+	const struct conf_node *key = is_mapping ? conf_at(node, "key") : NULL;
+
+	if (!chain)
+		return false;
+	certificate->chain = conf_file_make(context, chain);
+	certificate->key = key ? conf_file_make(context, key) : certificate->chain;
+	return true;
 }
 
 uint32_t conf_seconds_at(const struct conf_node *node, const char *key)

@@ -87,19 +87,6 @@ static void conf_route_check_keys(struct conf_context *context, const struct con
 	}
 }
 
-static void conf_route_fill_alpn(struct conf_context *context, struct conf_route *route,
-				 const struct conf_node *alpn)
-{
-	const struct conf_node *item;
-	size_t n = conf_items(alpn, &item);
-
-	if (n == 0)
-		return;
-	route->alpn = conf_keep(context, n, sizeof(*route->alpn));
-	for (; route->alpn && route->n_alpn < n; item = item->next)
-		route->alpn[route->n_alpn++] = conf_keep_text(context, item->text);
-}
-
 static void conf_route_fill(struct conf_context *context, struct conf_route *route,
 			    const struct conf_node *node)
 {
@@ -110,7 +97,7 @@ static void conf_route_fill(struct conf_context *context, struct conf_route *rou
 	route->path = conf_text_at(context, node, "path");
 	conf_nets_fill(context, &route->sources, conf_at(node, "source"));
 	conf_nets_fill(context, &route->destinations, conf_at(node, "destination"));
-	conf_route_fill_alpn(context, route, conf_at(node, "alpn"));
+	route->alpn = conf_texts_at(context, node, "alpn", &route->n_alpn);
 	route->relay = (enum conf_relay)conf_number_at(node, "relay");
 	route->bandwidth_bytes_per_s = (uint64_t)conf_number_at(limits, "bandwidth");
 	route->route_bandwidth_bytes_per_s = (uint64_t)conf_number_at(limits, "total_bandwidth");
