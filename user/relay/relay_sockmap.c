@@ -167,6 +167,17 @@ bool carried_is_idle(const struct relay_dir *dir)
 	return dir->kept_len == 0 && carried_passed(dir->carried) == dir->carried->read_bytes;
 }
 
+/* Bytes that were written to the receiver's socket since the insert. */
+static int carried_written(const struct relay_dir *dir, bool is_exact, uint64_t *ret_bytes)
+{
+	uint64_t base_bytes = dir->carried->to_base;
+	int err = socket_written(dir->to->watch.fd, is_exact, ret_bytes);
+
+	/* An inexact count may be smaller than the base. */
+	*ret_bytes -= MIN(*ret_bytes, base_bytes);
+	return err;
+}
+
 /* What is handed over and what we sent, all of it written by the receiver? -EAGAIN: not yet. */
 static int carried_flush(struct relay_dir *dir)
 {
@@ -177,34 +188,43 @@ static int carried_flush(struct relay_dir *dir)
 
 	if (carried->is_flushed)
 		return 0;
-	err = socket_written(dir->to->watch.fd, false, &written_bytes);
+	err = carried_written(dir, false, &written_bytes);
 	if (err)
 		return err;
-	if (written_bytes - carried->to_base < handed_bytes)
+	if (written_bytes < handed_bytes)
 		return -EAGAIN;
 	carried->is_flushed = !carried_is_idle(dir); /* idle, the program may hand over more */
 	return 0;
 }
 
+/* An inexact count may be smaller than one that came before it. */
+static void carried_note_written(struct relay_dir *dir, uint64_t written_bytes)
+{
+	struct relay_carried *carried = dir->carried;
+	uint64_t by_kernel;
+
+	if (written_bytes < carried->written_bytes)
+		return;
+	carried->written_bytes = written_bytes;
+	dir->delivered_bytes = carried->delivered_base + written_bytes;
+	by_kernel = written_bytes - MIN(written_bytes, carried->sent_bytes);
+	if (by_kernel <= carried->counted_bytes)
+		return;
+	stats_add(STAT_RELAY_SOCKMAP_BYTES, (int64_t)(by_kernel - carried->counted_bytes));
+	carried->counted_bytes = by_kernel;
+}
+
 void carried_count(struct relay_dir *dir)
 {
 	struct relay_carried *carried = dir->carried;
-	uint64_t by_kernel, written_bytes = 0;
+	uint64_t written_bytes = 0;
 
 	if (dir->from_ended) /* its counts are final, and our FIN would count as a byte */
 		return;
 	dir->received_bytes =
 	    carried->received_base + carried_redirected(carried) + carried->read_bytes;
-	if (socket_written(dir->to->watch.fd, false, &written_bytes) ||
-	    written_bytes - carried->to_base < carried->written_bytes)
-		return;
-	carried->written_bytes = written_bytes - carried->to_base;
-	dir->delivered_bytes = carried->delivered_base + carried->written_bytes;
-	by_kernel = carried->written_bytes - MIN(carried->written_bytes, carried->sent_bytes);
-	if (by_kernel <= carried->counted_bytes)
-		return;
-	stats_add(STAT_RELAY_SOCKMAP_BYTES, (int64_t)(by_kernel - carried->counted_bytes));
-	carried->counted_bytes = by_kernel;
+	if (carried_written(dir, false, &written_bytes) == 0)
+		carried_note_written(dir, written_bytes);
 }
 
 int carried_missing(const struct relay_dir *dir, uint64_t *ret_bytes)
@@ -491,15 +511,15 @@ static enum relay_progress carried_end(struct relay_dir *dir)
 	if (err)
 		return dir_from_failed(dir, err);
 	received_bytes -= carried->from_base;
-	err = socket_written(dir->to->watch.fd, true, &written_bytes);
+	err = carried_written(dir, true, &written_bytes);
 	if (err == -EAGAIN)
 		return carried_retry(dir);
 	if (err)
 		return dir_to_failed(dir, err);
 	if (carried_redirected(carried) + carried->read_bytes < received_bytes ||
-	    written_bytes - carried->to_base < received_bytes)
+	    written_bytes < received_bytes)
 		return carried_retry(dir);
-	carried_count(dir);
+	carried_note_written(dir, written_bytes); /* the exact count: this one is judged */
 	dir->received_bytes = carried->received_base + received_bytes;
 	dir->from_ended = true;
 	return RELAY_ENDED;
