@@ -28,6 +28,17 @@ static void socket_set_keepalive(int fd, const struct conf_socket *options)
 		socket_set(fd, IPPROTO_TCP, TCP_KEEPCNT, options->keepalive_count);
 }
 
+/* The kernel takes twice what is asked for. Without the option it chooses again by itself, from
+ * where the buffers are now (SO_BUF_LOCK, Linux 5.14). */
+static void socket_set_buffers(int fd, const struct conf_socket *options)
+{
+	socket_set(fd, SOL_SOCKET, SO_BUF_LOCK, 0);
+	if (options->receive_buffer_bytes)
+		socket_set(fd, SOL_SOCKET, SO_RCVBUFFORCE, options->receive_buffer_bytes / 2);
+	if (options->send_buffer_bytes)
+		socket_set(fd, SOL_SOCKET, SO_SNDBUFFORCE, options->send_buffer_bytes / 2);
+}
+
 void broker_socket_set_options(int fd, const struct conf_socket *options, bool is_unix)
 {
 	uint32_t backlog = options->backlog ? options->backlog : BROKER_BACKLOG;
@@ -37,6 +48,7 @@ void broker_socket_set_options(int fd, const struct conf_socket *options, bool i
 	if (is_unix)
 		return;
 	socket_set_keepalive(fd, options);
+	socket_set_buffers(fd, options);
 	socket_set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, options->user_timeout_ms);
 	socket_set(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, options->defer_accept_s);
 	socket_set(fd, IPPROTO_TCP, TCP_FASTOPEN, options->fast_open ? backlog : 0);

@@ -26,6 +26,11 @@ static void origin_set_options(int fd, const struct conf_socket *conf, bool writ
 		origin_set(fd, IPPROTO_TCP, TCP_KEEPCNT, conf->keepalive_count);
 	if (conf->user_timeout_ms)
 		origin_set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, conf->user_timeout_ms);
+	/* The kernel takes twice what is asked for, up to twice net.core.rmem_max and wmem_max. */
+	if (conf->receive_buffer_bytes)
+		origin_set(fd, SOL_SOCKET, SO_RCVBUF, conf->receive_buffer_bytes / 2);
+	if (conf->send_buffer_bytes)
+		origin_set(fd, SOL_SOCKET, SO_SNDBUF, conf->send_buffer_bytes / 2);
 	/* The SYN waits for the first write: without one nothing would ever be connected. */
 	if (conf->fast_open && writes_first)
 		origin_set(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1);

@@ -415,6 +415,8 @@ static void test_socket_options(void **state)
 						     .keepalive_interval_s = 12,
 						     .keepalive_count = 3,
 						     .user_timeout_ms = 14000,
+						     .receive_buffer_bytes = 130000,
+						     .send_buffer_bytes = 150000,
 						     .fast_open = true};
 	rig_acquire(&fixture, view, &wish);
 	assert_int_equal(option_of(wish.conn, SOL_SOCKET, SO_KEEPALIVE), 1);
@@ -422,6 +424,8 @@ static void test_socket_options(void **state)
 	assert_int_equal(option_of(wish.conn, IPPROTO_TCP, TCP_KEEPINTVL), 12);
 	assert_int_equal(option_of(wish.conn, IPPROTO_TCP, TCP_KEEPCNT), 3);
 	assert_int_equal(option_of(wish.conn, IPPROTO_TCP, TCP_USER_TIMEOUT), 14000);
+	assert_int_equal(option_of(wish.conn, SOL_SOCKET, SO_RCVBUF), 130000);
+	assert_int_equal(option_of(wish.conn, SOL_SOCKET, SO_SNDBUF), 150000);
 	/* Whoever may wait for the server to speak must not hold back the SYN. */
 	assert_int_equal(option_of(wish.conn, IPPROTO_TCP, TCP_FASTOPEN_CONNECT), 0);
 	origin_discard(wish.conn);
