@@ -30,18 +30,30 @@ def config(lab, relay="auto", timeouts=None, servers=None, **listener):
     }
 
 
+SPLICE_MAPS = ("splice_ids", "splice_src", "splice_tgt")
+
+
+def expect_nothing_left(daemon, at_start):
+    """Of connections that have ended: no socket, and no entry in a map. Pipes stay in their pool."""
+    laboratory.wait_until(lambda: daemon.status()["counters"]["connections_open"] == 0, "all connections have ended")
+    laboratory.wait_until(lambda: daemon.descriptors()["socket"] == at_start["socket"], "all sockets are closed")
+    assert {name: daemon.map_entries(name) for name in SPLICE_MAPS} == dict.fromkeys(SPLICE_MAPS, 0)
+
+
 @pytest.fixture
 def start(lab):
-    """Starts the daemon with a configuration; stopped at the end, which must go well."""
+    """Starts the daemon with a configuration; stopped at the end, which must go well and leave nothing open."""
     daemons = []
 
     def start_daemon(configuration, **options):
-        daemons.append(laboratory.Penstock(lab.node, lab.pin_dir, configuration, **options))
-        return daemons[-1]
+        daemon = laboratory.Penstock(lab.node, lab.pin_dir, configuration, **options)
+        daemons.append((daemon, daemon.descriptors()))
+        return daemon
 
     yield start_daemon
-    for daemon in daemons:
+    for daemon, at_start in daemons:
         if daemon.process.is_running():
+            expect_nothing_left(daemon, at_start)
             daemon.stop()
 
 
@@ -184,6 +196,62 @@ def test_client_that_does_not_read_is_bounded(lab, start, relay):
         for client, origin in clients:
             client.close()
             origin.close()
+
+
+ENDINGS = ("half_close", "client_reset", "origin_reset", "reset_when_full")
+
+
+def receive(sock, total):
+    while total > 0:
+        data = sock.recv(total)
+        assert data
+        total -= len(data)
+
+
+def end_one(lab, listener, ending, block):
+    """One connection with some bytes both ways, and its end."""
+    client, origin = pair(lab, listener)
+    for sender, receiver in ((client, origin), (origin, client)):
+        sent = in_thread(sender.sendall, block)
+        receive(receiver, len(block))
+        sent()
+    if ending == "half_close":
+        client.shutdown(socket.SHUT_WR)
+        assert origin.recv(1) == b""
+        origin.close()
+        assert client.recv(1) == b""
+        client.close()
+        return
+    if ending == "reset_when_full":  # with bytes on their way that nobody takes
+        origin.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            while True:
+                origin.send(block)
+        origin.close()
+    failed, other = (origin, client) if ending == "origin_reset" else (client, origin)
+    reset(failed)
+    other.close()
+
+
+@pytest.mark.release
+@pytest.mark.parametrize("relay", ENGINES)
+def test_descriptors_and_entries_come_back(lab, start, relay):
+    """One connection after the other, so that all of them can use the same pipes."""
+    daemon = start({**config(lab, relay), "process": {"threads": 1, "drain_timeout": "2s"}})
+    block = os.urandom(700000)
+    rounds = []
+    with lab.origins[0].listen(ORIGIN_PORT) as listener:
+        for _ in range(4):
+            for ending in ENDINGS:
+                for _ in range(3):
+                    end_one(lab, listener, ending, block)
+            laboratory.wait_until(lambda: daemon.status()["counters"]["connections_open"] == 0, "all have ended")
+            rounds.append(daemon.descriptors())
+            assert {name: daemon.map_entries(name) for name in SPLICE_MAPS} == dict.fromkeys(SPLICE_MAPS, 0)
+    # No more pipes in the pool than one connection uses; and nothing but what the first round has opened for good.
+    pipes = [descriptors.pop("pipe", 0) for descriptors in rounds]
+    assert max(pipes) <= 2 * 2
+    assert rounds[1:] == rounds[:1] * 3
 
 
 def test_five_hundred_connections_at_once(lab, start):

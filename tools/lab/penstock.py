@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The daemon under test, with folders and pins of its own."""
+import collections
 import json
 import os
 import pathlib
@@ -90,6 +91,25 @@ class Penstock:
         """The broker's pid and those below it."""
         children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         return [self.process.pid, *map(int, children)]
+
+    def descriptors(self):
+        """How many of each kind the worker has open: {"socket": 5, "pipe": 2, "anon_inode:[eventpoll]": 3, ...}."""
+        worker = self.pids()[1]
+        kinds = collections.Counter()
+        for link in pathlib.Path(f"/proc/{worker}/fd").iterdir():
+            try:
+                target = os.readlink(link)
+            except FileNotFoundError:  # closed meanwhile
+                continue
+            kinds[target.split(":[")[0] if target.startswith(("socket:", "pipe:")) else target] += 1
+        return dict(kinds)
+
+    def map_entries(self, name):
+        """How many entries the pinned map has; none where it is not there."""
+        pin = self.pin_dir / name
+        if not pin.exists():
+            return 0
+        return len(json.loads(self.namespace.run("/usr/sbin/bpftool", "-j", "map", "dump", "pinned", pin).stdout))
 
     def stop(self, number=signal.SIGTERM):
         """Ends it and takes its pins away; a bad exit status is an error."""
