@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures of the network tests: `lab`, a fresh network, and `authority`, certificates for the whole run."""
+"""Fixtures of the network tests: `lab`, a fresh network; `start`, the daemon in it; `authority`, certificates for the run."""
 import os
 import pathlib
 import sys
@@ -33,6 +33,21 @@ def lab(tmp_path):
         for log in sorted(network.directory.glob("*.log")):  # shown where the test failed
             print(f"--- {log.name}\n{log.read_text(errors='replace')[-4000:]}")
     assert left == []
+
+
+@pytest.fixture
+def start(lab):
+    """Starts the daemon with a configuration; what still runs at the end is stopped, which must go well."""
+    daemons = []
+
+    def start_daemon(configuration, **options):
+        daemons.append(laboratory.Penstock(lab.node, lab.pin_dir, configuration, **options))
+        return daemons[-1]
+
+    yield start_daemon
+    for daemon in daemons:
+        if daemon.process and daemon.process.is_running():
+            daemon.stop()
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,6 @@ import json
 import re
 import socket
 
-import pytest
-
 import lab as laboratory
 
 PORT = 9000
@@ -20,20 +18,6 @@ def config(lab, listener=None, route=None, origin=None, threads=2, **more):
         "origins": {"service": {"servers": [f"{lab.origins[0].address}:{ORIGIN_PORT}"], **(origin or {})}},
         **more,
     }
-
-
-@pytest.fixture
-def start(lab):
-    daemons = []
-
-    def start_daemon(configuration):
-        daemons.append(laboratory.Penstock(lab.node, lab.pin_dir, configuration))
-        return daemons[-1]
-
-    yield start_daemon
-    for daemon in daemons:
-        if daemon.process.is_running():
-            daemon.stop()
 
 
 def pair(lab, listener):

@@ -31,21 +31,6 @@ def config(lab, *listeners, **process):
 
 
 @pytest.fixture
-def start(lab):
-    """Starts the daemon; one that still runs at the end is stopped, which must go well."""
-    daemons = []
-
-    def start_daemon(configuration, **options):
-        daemons.append(laboratory.Penstock(lab.node, lab.pin_dir, configuration, **options))
-        return daemons[-1]
-
-    yield start_daemon
-    for daemon in daemons:
-        if daemon.process and daemon.process.is_running():
-            daemon.stop()
-
-
-@pytest.fixture
 def origin(lab):
     with lab.origins[0].listen(ORIGIN_PORT) as server:
         yield server

@@ -119,20 +119,6 @@ def config(lab, routes=None, origins=None, timeouts=None, process=None):
 
 
 @pytest.fixture
-def start(lab):
-    daemons = []
-
-    def start_daemon(configuration, **options):
-        daemons.append(laboratory.Penstock(lab.node, lab.pin_dir, configuration, **options))
-        return daemons[-1]
-
-    yield start_daemon
-    for daemon in daemons:
-        if daemon.process.is_running():
-            daemon.stop()
-
-
-@pytest.fixture
 def raw(lab):
     """Starts raw origins in the first origin's namespace."""
     origins = []

@@ -26,21 +26,6 @@ def config(lab, servers=None, threads=2, **origin):
     }
 
 
-@pytest.fixture
-def start(lab):
-    """Starts the daemon with a configuration; stopped at the end, which must go well."""
-    daemons = []
-
-    def start_daemon(configuration, **options):
-        daemons.append(laboratory.Penstock(lab.node, lab.pin_dir, configuration, **options))
-        return daemons[-1]
-
-    yield start_daemon
-    for daemon in daemons:
-        if daemon.process.is_running():
-            daemon.stop()
-
-
 class Server:
     """Says its name to whoever connects, and closes when the client has."""
 

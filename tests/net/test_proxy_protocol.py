@@ -29,21 +29,6 @@ def config(lab, send="off", trusted=None, routes=None, origin=None, **listener):
     }
 
 
-@pytest.fixture
-def start(lab):
-    """Starts the daemon with a configuration; stopped at the end, which must go well."""
-    daemons = []
-
-    def start_daemon(configuration):
-        daemons.append(laboratory.Penstock(lab.node, lab.pin_dir, configuration))
-        return daemons[-1]
-
-    yield start_daemon
-    for daemon in daemons:
-        if daemon.process.is_running():
-            daemon.stop()
-
-
 def wait_closes(daemon, reason, count=1):
     laboratory.wait_until(lambda: daemon.status()["closes"][reason] >= count, f"{count} connections closed: {reason}")
 

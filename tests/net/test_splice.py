@@ -41,12 +41,12 @@ def expect_nothing_left(daemon, at_start):
 
 
 @pytest.fixture
-def start(lab):
-    """Starts the daemon with a configuration; stopped at the end, which must go well and leave nothing open."""
+def start(start):
+    """Starts the daemon; at the end its connections must have left nothing open."""
     daemons = []
 
     def start_daemon(configuration, **options):
-        daemon = laboratory.Penstock(lab.node, lab.pin_dir, configuration, **options)
+        daemon = start(configuration, **options)
         daemons.append((daemon, daemon.descriptors()))
         return daemon
 
@@ -54,7 +54,6 @@ def start(lab):
     for daemon, at_start in daemons:
         if daemon.process.is_running():
             expect_nothing_left(daemon, at_start)
-            daemon.stop()
 
 
 def pair(lab, listener):

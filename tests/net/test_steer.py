@@ -38,12 +38,12 @@ def one_tcp(lab, *servers, **steer):
 
 
 @pytest.fixture
-def start(lab):
-    """Starts the daemon with a configuration; stopped and removed at the end, which must go well."""
+def start(lab, start):
+    """Starts the daemon; what it left in the kernel is removed at the end."""
     daemons = []
 
     def start_daemon(configuration, **options):
-        daemons.append(laboratory.Penstock(lab.node, lab.pin_dir, configuration, **options))
+        daemons.append(start(configuration, **options))
         return daemons[-1]
 
     yield start_daemon
