@@ -229,7 +229,8 @@ uint64_t loop_now_ms(const struct loop *loop)
 
 void loop_timer_arm(struct loop *loop, struct timer *timer, uint64_t delay_ms)
 {
-	timer_arm(&loop->wheel, timer, loop->now_ms + delay_ms);
+	/* The clock is cut to whole milliseconds: without one more a timer could be early. */
+	timer_arm(&loop->wheel, timer, loop->now_ms + delay_ms + 1);
 }
 
 char *loop_scratch(struct loop *loop)

@@ -151,7 +151,7 @@ void conn_expire_relay(struct conn *conn)
 	conn_refresh_relay(conn);
 	silent_ms = loop_now_ms(conn_loop(conn)) - conn->active_ms;
 
-	if (silent_ms < allowed_ms)
+	if (silent_ms <= allowed_ms)
 		conn_arm(conn,
 			 MIN(allowed_ms - silent_ms, (uint64_t)listener->half_closed_timeout_ms));
 	else

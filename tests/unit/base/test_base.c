@@ -14,6 +14,7 @@
 #include <jansson.h>
 
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/str.h"
@@ -181,6 +182,41 @@ static void test_tasks_run_once_a_batch_and_letters_in_order(void **state)
 	assert_int_equal(letters, 2);
 }
 
+struct noting_timer {
+	struct timer timer;
+	uint64_t fired_us; /* 0: not yet */
+};
+
+static void note_expiry(struct timer *timer)
+{
+	container_of(timer, struct noting_timer, timer)->fired_us = clock_now_us();
+}
+
+/* A batch may begin late in a millisecond, and the clock of timers is cut to whole ones. */
+static void test_timer_is_never_early(void **state)
+{
+	struct loop *loop = loop_new();
+	struct noting_timer noting;
+
+	(void)state;
+	assert_non_null(loop);
+	timer_init(&noting.timer, note_expiry);
+	for (int i = 0; i < 200; i++) {
+		uint64_t begun_us;
+
+		assert_int_equal(loop_run_once(loop, 0), 0);
+		begun_us = clock_now_us();
+		/* The batch that begins now cannot be older than `begun_us`. */
+		assert_int_equal(loop_run_once(loop, 0), 0);
+		noting.fired_us = 0;
+		loop_timer_arm(loop, &noting.timer, 4);
+		while (!noting.fired_us)
+			assert_int_equal(loop_run_once(loop, -1), 0);
+		assert_true(noting.fired_us - begun_us >= 4000);
+	}
+	loop_free(loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -190,6 +226,7 @@ int main(void)
 	    cmocka_unit_test(test_log_json_is_json_whatever_the_field),
 	    cmocka_unit_test(test_unwatch_drops_events_already_fetched),
 	    cmocka_unit_test(test_tasks_run_once_a_batch_and_letters_in_order),
+	    cmocka_unit_test(test_timer_is_never_early),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
