@@ -18,6 +18,9 @@ struct relay_pipe {
 	size_t size_bytes;
 };
 
+/* SO_RCVLOWAT, by which setting the kernel looks for bytes that wait, too. */
+void relay_set_low_water(int fd, int bytes);
+
 /* An empty pipe, from the pool or new; NULL where the system gives none that is worth using. */
 struct relay_pipe *relay_pipe_take(void) MUST_CHECK;
 
@@ -35,7 +38,7 @@ enum relay_progress relay_dir_deliver(struct relay_dir *dir, const char *data,
 /* Sends what is kept. RELAY_LIMIT: nothing is kept any more. */
 enum relay_progress relay_dir_flush_kept(struct relay_dir *dir) MUST_CHECK;
 
-/* ---- relay_sockmap.c: the engine ---- */
+/* ---- sockmap: the engine ---- */
 
 /* One direction while the kernel has it. Its counts begin with the insert. */
 struct relay_carried {
@@ -78,11 +81,18 @@ struct relay_sockmap {
 	unsigned int lags; /* lately */
 };
 
+/* ---- relay_sockmap_enter.c ---- */
+
 /*
  * Puts both directions into the sockmap. 0; -EAGAIN: not now; -errno with `ret_why`: not at all.
  * Nothing has changed then.
  */
 int relay_sockmap_enter(struct relay *relay, struct loop *loop, const char **ret_why) MUST_CHECK;
+
+/* What was inserted as targets goes again. */
+void relay_sockmap_forget(struct relay_sockmap *stream);
+
+/* ---- relay_sockmap.c ---- */
 
 /* relay_dir_pump() of a direction that is in it. */
 enum relay_progress relay_sockmap_pump(struct relay_dir *dir, struct loop *loop) MUST_CHECK;
@@ -94,10 +104,44 @@ int relay_sockmap_leave(struct relay_sockmap *stream) MUST_CHECK;
 /* The ios are closed next. */
 void relay_sockmap_done(struct relay *relay);
 
+/* ---- relay_sockmap_counts.c ---- */
+
+/*
+ * Bytes that were ever written to a socket. An acknowledgement between the two calls makes the sum
+ * too small, never too large; `is_exact` reads again until there was none. 0 or -errno.
+ */
+int sockmap_socket_written(int fd, bool is_exact, uint64_t *ret_bytes) MUST_CHECK;
+
+/* Bytes that were ever read from it, and those that wait. */
+int sockmap_socket_taken(int fd, uint64_t *ret_taken_bytes, int *ret_unread_bytes) MUST_CHECK;
+
+/* All bytes before the FIN; -EAGAIN: the FIN has not come. */
+int sockmap_socket_received_all(int fd, uint64_t *ret_bytes) MUST_CHECK;
+
+/* What it failed with, as -errno. */
+int sockmap_socket_error(const struct io *io);
+
+bool sockmap_socket_is_tcp(int fd);
+
+/* What the program left to us, and what it handed over. */
+uint64_t carried_passed(const struct relay_carried *carried);
+uint64_t carried_redirected(const struct relay_carried *carried);
+
+/* Tells the program what we took. A full barrier follows: see splice_pass(). */
+void carried_publish(struct relay_carried *carried);
+
 /* Nothing that was passed is still to be relayed. */
 bool carried_is_idle(const struct relay_dir *dir);
 
-uint64_t carried_redirected(const struct relay_carried *carried);
+/* Bytes that were written to the receiver's socket since the insert; `is_exact` as above. 0 or
+ * -errno. */
+int carried_written(const struct relay_dir *dir, bool is_exact, uint64_t *ret_bytes) MUST_CHECK;
+
+/* The direction's counts, from what carried_written() said. */
+void carried_note_written(struct relay_dir *dir, uint64_t written_bytes);
+
+/* What is handed over and what we sent, all of it written by the receiver? -EAGAIN: not yet. */
+int carried_flush(struct relay_dir *dir) MUST_CHECK;
 
 /* Brings the direction's byte counts up to date. */
 void carried_count(struct relay_dir *dir);
