@@ -52,39 +52,72 @@ static int conf_file_compare(const void *a_, const void *b_)
 	return a->mark.column < b->mark.column ? -1 : a->mark.column > b->mark.column;
 }
 
-static size_t conf_count_files(const struct conf *conf)
-{
-	size_t n = 0;
+/* Counts alone where there is no room yet. */
+struct conf_collection {
+	struct conf_file *files;
+	size_t n_files;
+};
 
+static void conf_collect(struct conf_collection *collection, const struct conf_file *file)
+{
+	if (!file->path)
+		return;
+	if (collection->files)
+		collection->files[collection->n_files] = *file;
+	collection->n_files++;
+}
+
+static void conf_collect_certificate(struct conf_collection *collection,
+				     const struct conf_certificate *certificate)
+{
+	conf_collect(collection, &certificate->chain);
+	if (certificate->key.path != certificate->chain.path)
+		conf_collect(collection, &certificate->key);
+	conf_collect(collection, &certificate->passphrase);
+	conf_collect(collection, &certificate->ocsp);
+}
+
+static void conf_collect_server_tls(struct conf_collection *collection,
+				    const struct conf_server_tls *tls)
+{
+	for (size_t i = 0; i < tls->n_certificates; i++)
+		conf_collect_certificate(collection, &tls->certificates[i]);
+	conf_collect(collection, &tls->tickets.keys);
+	conf_collect(collection, &tls->client.ca);
+	conf_collect(collection, &tls->client.crl);
+}
+
+static void conf_collect_client_tls(struct conf_collection *collection,
+				    const struct conf_client_tls *tls)
+{
+	conf_collect(collection, &tls->ca);
+	if (tls->certificate)
+		conf_collect_certificate(collection, tls->certificate);
+}
+
+static void conf_collect_all(struct conf_collection *collection, const struct conf *conf)
+{
 	for (size_t i = 0; i < conf->n_listeners; i++)
-		n += conf->listeners[i].tls ? 2 * conf->listeners[i].tls->n_certificates : 0;
+		if (conf->listeners[i].tls)
+			conf_collect_server_tls(collection, conf->listeners[i].tls);
 	for (size_t i = 0; i < conf->n_origins; i++)
-		n += conf->origins[i]->tls && conf->origins[i]->tls->ca.path;
-	return n;
+		if (conf->origins[i]->tls)
+			conf_collect_client_tls(collection, conf->origins[i]->tls);
 }
 
 static void conf_collect_files(struct conf_context *context, struct conf_snapshot *snapshot)
 {
-	const struct conf *conf = context->conf;
-	struct conf_file *file = conf_keep(context, conf_count_files(conf), sizeof(*file));
+	struct conf_collection collection = {.files = NULL};
 
-	snapshot->files = file;
-	if (!file)
+	conf_collect_all(&collection, context->conf);
+	collection.files = conf_keep(context, collection.n_files, sizeof(*collection.files));
+	if (!collection.files)
 		return;
-	for (size_t i = 0; i < conf->n_listeners; i++) {
-		const struct conf_server_tls *tls = conf->listeners[i].tls;
-
-		for (size_t j = 0; tls && j < tls->n_certificates; j++) {
-			*file++ = tls->certificates[j].chain;
-			if (tls->certificates[j].key.path != tls->certificates[j].chain.path)
-				*file++ = tls->certificates[j].key;
-		}
-	}
-	for (size_t i = 0; i < conf->n_origins; i++)
-		if (conf->origins[i]->tls && conf->origins[i]->tls->ca.path)
-			*file++ = conf->origins[i]->tls->ca;
-	snapshot->n_files = (size_t)(file - snapshot->files);
-	qsort(snapshot->files, snapshot->n_files, sizeof(*file), conf_file_compare);
+	collection.n_files = 0;
+	conf_collect_all(&collection, context->conf);
+	snapshot->files = collection.files;
+	snapshot->n_files = collection.n_files;
+	qsort(snapshot->files, snapshot->n_files, sizeof(*snapshot->files), conf_file_compare);
 }
 
 int conf_each_file(const struct conf *conf,

@@ -177,31 +177,6 @@ static void conf_build_binds(struct conf_context *context, struct conf_listener 
 	}
 }
 
-static void conf_build_certificates(struct conf_context *context, struct conf_server_tls *tls,
-				    const struct conf_node *certificates)
-{
-	const struct conf_node *item;
-	size_t n = conf_items(certificates, &item);
-
-	tls->certificates = conf_keep(context, n, sizeof(*tls->certificates));
-	for (; tls->certificates && n; n--, item = item->next)
-		if (conf_certificate_fill(context, &tls->certificates[tls->n_certificates], item))
-			tls->n_certificates++;
-}
-
-static struct conf_server_tls *conf_build_server_tls(struct conf_context *context,
-						     const struct conf_node *node)
-{
-	struct conf_server_tls *tls = node ? conf_keep(context, 1, sizeof(*tls)) : NULL;
-
-	if (!tls)
-		return NULL;
-	tls->mark = node->mark;
-	tls->kernel = (enum conf_kernel_tls)conf_number_at(node, "kernel");
-	conf_build_certificates(context, tls, conf_at(node, "certificates"));
-	return tls;
-}
-
 static void conf_build_timeouts(struct conf_listener *listener, const struct conf_node *node)
 {
 	const struct conf_node *timeouts = conf_at(node, "timeouts");
@@ -260,11 +235,12 @@ static void conf_build_listener(struct conf_context *context, struct conf_listen
 	listener->mark = node->mark;
 	listener->transport = (enum conf_transport)conf_number_at(node, "protocol");
 	conf_build_binds(context, listener, conf_at(node, "bind"));
-	listener->tls = conf_build_server_tls(context, conf_at(node, "tls"));
+	listener->tls = conf_server_tls_build(context, conf_at(node, "tls"));
 	conf_build_timeouts(listener, node);
 	conf_build_admission(context, listener, node);
 	conf_build_socket(context, listener, conf_at(node, "socket"));
 	conf_build_routes(context, listener, node);
+	conf_server_tls_finish(context, listener, conf_at(node, "tls"));
 	listener->name = conf_text_at(context, node, "name");
 	if (!listener->name)
 		listener->name =

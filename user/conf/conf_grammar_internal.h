@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How the tables of the grammar are written, and the shapes that more than one of them has:
- * conf_grammar.c has the file, conf_grammar_listener.c and conf_grammar_origin.c what is below.
+ * conf_grammar.c has the file, conf_grammar_listener.c, conf_grammar_origin.c and
+ * conf_grammar_tls.c what is below.
  */
 #ifndef PENSTOCK_CONF_CONF_GRAMMAR_INTERNAL_H
 #define PENSTOCK_CONF_CONF_GRAMMAR_INTERNAL_H
@@ -98,7 +99,12 @@ extern const struct conf_shape conf_shape_alpn;
 extern const struct conf_shape conf_shape_certificate;
 extern const struct conf_shape conf_shape_keepalive_either;
 extern const struct conf_shape conf_shape_user_timeout;
-extern const struct conf_shape conf_shape_buffer;
+
+/* Of TLS, on either side. */
+extern const struct conf_shape conf_shape_tls_level;
+extern const struct conf_shape conf_shape_tls_versions;
+extern const struct conf_shape conf_shape_tls_ciphers;
+extern const struct conf_shape conf_shape_server_tls;
 
 /* Of the file. */
 extern const struct conf_shape conf_shape_listeners;

@@ -4,46 +4,6 @@
  */
 #include "conf/conf_grammar_internal.h"
 
-/* ---- TLS with clients ---- */
-
-static const struct conf_key certificate_keys[] = {
-    KEY_REQUIRED("chain", conf_shape_path, "/etc/penstock/site.pem",
-		 "PEM file with the certificate and those between it and the root, leaf first."),
-    KEY("key", conf_shape_path, NULL,
-	"PEM file with the private key; without it the file of the chain."),
-    KEY_NOT_YET("passphrase", "File with the passphrase of the key."),
-    KEY_NOT_YET("ocsp", "File with an OCSP response to staple."),
-    KEY_END,
-};
-static const struct conf_shape shape_certificate_mapping = {.kind = CONF_SHAPE_MAPPING,
-							    .noun = "a certificate",
-							    .title = "a certificate",
-							    .keys = certificate_keys};
-const struct conf_shape conf_shape_certificate = {
-    .kind = CONF_SHAPE_EITHER,
-    .noun = "a file name, or a mapping with \"chain\" and \"key\"",
-    .scalar = &conf_shape_path,
-    .mapping = &shape_certificate_mapping,
-};
-static LIST(shape_certificates, conf_shape_certificate, "a list of certificates", 1024);
-
-static const struct conf_key server_tls_keys[] = {
-    KEY_REQUIRED("certificates", shape_certificates, "[/etc/penstock/site.pem]",
-		 "The certificates, chosen by the name that the client asks for; the first is for "
-		 "all other names."),
-    KEY("kernel", conf_shape_kernel_tls, "auto", "Whether the kernel may do the records (kTLS)."),
-    KEY_NOT_YET("policy", "modern, intermediate or explicit: versions and ciphers."),
-    KEY_NOT_YET("versions", "TLS versions that are spoken."),
-    KEY_NOT_YET("ciphers", "Ciphers that are spoken."),
-    KEY_NOT_YET("alpn", "Application protocols that are offered."),
-    KEY_NOT_YET("client", "Certificates of clients: ca, require, crl, depth."),
-    KEY_NOT_YET("tickets", "Keys of session tickets."),
-    KEY_NOT_YET("strict_sni", "Whether names that no certificate is for are refused."),
-    KEY_NOT_YET("key_log", "File for the session keys, for debugging."),
-    KEY_END,
-};
-static MAPPING(shape_server_tls, "a mapping with \"certificates\"", server_tls_keys);
-
 static const struct conf_key listener_timeout_keys[] = {
     KEY("hello", conf_shape_timeout, "5s",
 	"For a complete ClientHello, where routes need it, and for a PROXY protocol header, where "
@@ -178,12 +138,6 @@ static const struct conf_key listener_socket_keys[] = {
 	"Probes that find clients which are gone; on is a mapping of defaults."),
     KEY("user_timeout", conf_shape_user_timeout, NULL,
 	"A connection ends when what was sent is not acknowledged for so long."),
-    KEY("receive_buffer", conf_shape_buffer, NULL,
-	"Memory for what came on a connection and was not passed on yet; without it what "
-	"net.ipv4.tcp_rmem allows."),
-    KEY("send_buffer", conf_shape_buffer, NULL,
-	"Memory for what was sent on a connection and not acknowledged yet; without it what "
-	"net.ipv4.tcp_wmem allows."),
     KEY_END,
 };
 static MAPPING(shape_listener_socket, "a mapping", listener_socket_keys);
@@ -205,7 +159,7 @@ static const struct conf_key listener_keys[] = {
 	"Also a range of ports, \"192.0.2.1:8000-8010\", and \"unix:\" with a path."),
     KEY("protocol", shape_protocol, "tcp",
 	"udp is for steer routes only, which may leave it to their URL."),
-    KEY("tls", shape_server_tls, NULL,
+    KEY("tls", conf_shape_server_tls, NULL,
 	"TLS ends here, for the routes with \"to\"; without it they are plain HTTP."),
     KEY("max_connections", conf_shape_count, "10000",
 	"Client connections at once, over all threads."),

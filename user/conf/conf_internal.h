@@ -26,6 +26,10 @@
 #define CONF_MAX_PORTS 1024 /* per listener, ranges of ports spread out */
 #define CONF_MAX_BINDS 16384 /* of all listeners */
 #define CONF_MAX_BYTES 1024 /* of a text that may hold any byte */
+#define CONF_TLS_CIPHERS_MAX 1024 /* all names of the grammar fit */
+
+/* As on the wire (RFC 8446, 4.2.1). */
+enum conf_tls_version { CONF_TLS_1_2 = 0x0303, CONF_TLS_1_3 = 0x0304 };
 
 /* ---- The grammar ---- */
 
@@ -299,6 +303,16 @@ bool conf_certificate_fill(struct conf_context *context, struct conf_certificate
 /* Of a checked mapping; what only listeners have is left alone. */
 void conf_socket_fill(struct conf_context *context, struct conf_socket *options,
 		      const struct conf_node *node);
+
+/* Of either side of TLS: "policy", "versions" and "ciphers" of `node`. */
+void conf_tls_policy_fill(struct conf_context *context, struct conf_tls_policy *policy,
+			  const struct conf_node *node);
+
+/* NULL where `node` is. What depends on the routes is for conf_server_tls_finish(), after them. */
+struct conf_server_tls *conf_server_tls_build(struct conf_context *context,
+					      const struct conf_node *node);
+void conf_server_tls_finish(struct conf_context *context, struct conf_listener *listener,
+			    const struct conf_node *node);
 
 /* A duration, never shorter than asked for. */
 uint32_t conf_seconds_at(const struct conf_node *node, const char *key);

@@ -83,6 +83,10 @@ bool conf_certificate_fill(struct conf_context *context, struct conf_certificate
 		return false;
 	certificate->chain = conf_file_make(context, chain);
 	certificate->key = key ? conf_file_make(context, key) : certificate->chain;
+	if (is_mapping) {
+		certificate->passphrase = conf_file_at(context, node, "passphrase");
+		certificate->ocsp = conf_file_at(context, node, "ocsp");
+	}
 	return true;
 }
 
@@ -101,7 +105,5 @@ void conf_socket_fill(struct conf_context *context, struct conf_socket *options,
 	options->keepalive_interval_s = conf_seconds_at(keepalive, "interval");
 	options->keepalive_count = (uint32_t)conf_number_at(keepalive, "count");
 	options->user_timeout_ms = (uint32_t)conf_number_at(node, "user_timeout");
-	options->receive_buffer_bytes = (uint32_t)conf_number_at(node, "receive_buffer");
-	options->send_buffer_bytes = (uint32_t)conf_number_at(node, "send_buffer");
 	options->fast_open = conf_number_at(node, "fast_open") != 0;
 }

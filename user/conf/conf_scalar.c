@@ -37,7 +37,7 @@ static void conf_complain_word(struct conf_context *context, const struct conf_s
 			       const struct conf_node *node, const char *label)
 {
 	struct conf_nearest nearest = conf_nearest_start(node->text);
-	char known[256] = "";
+	char known[1024] = ""; /* all ciphers of TLS fit */
 	FILE *out;
 
 	for (const struct conf_word *word = shape->words; word->name; word++)
