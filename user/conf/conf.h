@@ -133,6 +133,8 @@ struct conf_socket {
 	uint32_t keepalive_interval_s;
 	uint32_t keepalive_count;
 	uint32_t user_timeout_ms; /* TCP_USER_TIMEOUT */
+	uint32_t receive_buffer_bytes; /* memory, as SO_RCVBUF tells it: twice what is asked for */
+	uint32_t send_buffer_bytes;
 	bool fast_open;
 	uint32_t defer_accept_s; /* listeners only */
 	uint32_t backlog; /* listeners only */

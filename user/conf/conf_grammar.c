@@ -70,6 +70,7 @@ ONE_OR_MORE(conf_shape_alpn, "the name of a protocol, or a list of them", shape_
 static DURATION(shape_keepalive_time, 1 * SECOND, 32767 * SECOND);
 static NUMBER(shape_keepalive_count, 1, 127);
 DURATION(conf_shape_user_timeout, 1, 24 * HOUR);
+QUANTITY(conf_shape_buffer, conf_quantity_size, "a size", 65536, 1LL << 30);
 
 static const struct conf_key keepalive_keys[] = {
     KEY("idle", shape_keepalive_time, "60s", "Silence until the first probe."),

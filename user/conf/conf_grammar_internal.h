@@ -99,6 +99,7 @@ extern const struct conf_shape conf_shape_alpn;
 extern const struct conf_shape conf_shape_certificate;
 extern const struct conf_shape conf_shape_keepalive_either;
 extern const struct conf_shape conf_shape_user_timeout;
+extern const struct conf_shape conf_shape_buffer;
 
 /* Of TLS, on either side. */
 extern const struct conf_shape conf_shape_tls_level;

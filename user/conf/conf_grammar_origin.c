@@ -129,6 +129,12 @@ static const struct conf_key origin_socket_keys[] = {
 	"Probes that find servers which are gone; on is a mapping of defaults."),
     KEY("user_timeout", conf_shape_user_timeout, NULL,
 	"A connection ends when what was sent is not acknowledged for so long."),
+    KEY("receive_buffer", conf_shape_buffer, NULL,
+	"Memory for what came on a connection and was not passed on yet; without it what "
+	"net.ipv4.tcp_rmem allows."),
+    KEY("send_buffer", conf_shape_buffer, NULL,
+	"Memory for what was sent on a connection and not acknowledged yet; without it what "
+	"net.ipv4.tcp_wmem allows."),
     KEY_END,
 };
 static MAPPING(shape_origin_socket, "a mapping", origin_socket_keys);

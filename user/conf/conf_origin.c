@@ -250,9 +250,10 @@ static void conf_connecting_print(const struct conf_origin *origin, FILE *out)
 		origin->max_connections, origin->queue, origin->queue_timeout_ms, origin->retries,
 		addr_format_host(&origin->source, text), origin->slow_start_ms,
 		origin->proxy_protocol);
-	fprintf(out, "keepalive=%u,%u,%u user_timeout=%u fast_open=%d\n", options->keepalive_idle_s,
-		options->keepalive_interval_s, options->keepalive_count, options->user_timeout_ms,
-		options->fast_open);
+	fprintf(out, "keepalive=%u,%u,%u user_timeout=%u fast_open=%d buffers=%u,%u\n",
+		options->keepalive_idle_s, options->keepalive_interval_s, options->keepalive_count,
+		options->user_timeout_ms, options->fast_open, options->receive_buffer_bytes,
+		options->send_buffer_bytes);
 }
 
 /* One fact a line: no value holds a line end, so two origins that differ never look the same. */

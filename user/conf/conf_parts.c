@@ -105,5 +105,7 @@ void conf_socket_fill(struct conf_context *context, struct conf_socket *options,
 	options->keepalive_interval_s = conf_seconds_at(keepalive, "interval");
 	options->keepalive_count = (uint32_t)conf_number_at(keepalive, "count");
 	options->user_timeout_ms = (uint32_t)conf_number_at(node, "user_timeout");
+	options->receive_buffer_bytes = (uint32_t)conf_number_at(node, "receive_buffer");
+	options->send_buffer_bytes = (uint32_t)conf_number_at(node, "send_buffer");
 	options->fast_open = conf_number_at(node, "fast_open") != 0;
 }

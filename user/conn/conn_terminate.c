@@ -6,17 +6,31 @@
 
 #include "stats/stats.h"
 
+static void conn_note_name(struct conn *conn, const struct tls_facts *facts)
+{
+	if (!conn->sni && facts->sni[0])
+		conn->sni = strdup(facts->sni);
+}
+
 static void conn_note_handshake(struct conn *conn)
 {
 	struct tls_facts facts;
 
 	tls_get_facts(&conn->io, &facts);
+	conn_note_name(conn, &facts);
 	stats_inc(STAT_TLS_HANDSHAKES);
 	if (facts.resumed)
 		stats_inc(STAT_TLS_RESUMED);
 	stats_inc(conn->io.why_not_kernel ? STAT_KTLS_REFUSED : STAT_KTLS_HANDOVERS);
-	if (!conn->sni && facts.sni[0])
-		conn->sni = strdup(facts.sni);
+}
+
+static void conn_note_failed_handshake(struct conn *conn)
+{
+	struct tls_facts facts;
+
+	tls_get_facts(&conn->io, &facts);
+	conn_note_name(conn, &facts);
+	conn_set_detail(conn, tls_error(&conn->io));
 }
 
 enum conn_state conn_step_handshake(struct conn *conn)
@@ -31,7 +45,7 @@ enum conn_state conn_step_handshake(struct conn *conn)
 	case TLS_UNVERIFIED:
 		break;
 	}
-	conn_set_detail(conn, tls_error(&conn->io));
+	conn_note_failed_handshake(conn);
 	return conn_end(conn, CLOSE_HANDSHAKE_FAILED);
 }
 

@@ -186,6 +186,8 @@ int tls_certificate_load(const struct conf_certificate *conf, const struct tls_f
 
 	if (!err)
 		err = certificate_load_key(&certificate, conf, files, diag);
+	if (!err && conf->ocsp.path)
+		err = tls_staple_load(&certificate, files, diag, &certificate.staple);
 	if (err) {
 		tls_certificate_done(&certificate);
 		return err;
@@ -210,5 +212,6 @@ void tls_certificate_done(struct tls_certificate *certificate)
 	X509_free(certificate->leaf);
 	sk_X509_pop_free(certificate->above, X509_free);
 	EVP_PKEY_free(certificate->key);
+	tls_staple_done(&certificate->staple);
 	*certificate = (struct tls_certificate){.conf = NULL};
 }

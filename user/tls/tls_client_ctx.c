@@ -144,7 +144,7 @@ static int client_init(struct tls_client_ctx *ctx, const struct conf_client_tls 
 	ctx->verifies = conf->verify;
 	ctx->wants_kernel = conf->kernel != CONF_KERNEL_TLS_OFF;
 	ctx->server_name = conf->server_name ? strdup(conf->server_name) : NULL;
-	ctx->ssl_ctx = tls_ctx_new_common(false, ctx->wants_kernel);
+	ctx->ssl_ctx = tls_ctx_new_common(false, &conf->policy, ctx->wants_kernel);
 	if (!ctx->ssl_ctx || (conf->server_name && !ctx->server_name) ||
 	    SSL_CTX_set_alpn_protos(ctx->ssl_ctx, alpn, sizeof(alpn) - 1))
 		return -ENOMEM;

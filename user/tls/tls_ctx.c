@@ -18,16 +18,28 @@
 #define CIPHERS_13 "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 #define GROUPS "X25519:P-256:P-384"
 
-SSL_CTX *tls_ctx_new_common(bool is_server, bool wants_kernel)
+/* What is given is stronger than the level. */
+static bool ctx_set_policy(SSL_CTX *ssl_ctx, const struct conf_tls_policy *policy)
+{
+	int level_min = policy->level == CONF_TLS_MODERN ? TLS1_3_VERSION : TLS1_2_VERSION;
+
+	return SSL_CTX_set_min_proto_version(ssl_ctx, policy->min_version ? policy->min_version
+									  : level_min) == 1 &&
+	       SSL_CTX_set_max_proto_version(ssl_ctx, policy->max_version) == 1 &&
+	       SSL_CTX_set_cipher_list(ssl_ctx,
+				       policy->ciphers_12 ? policy->ciphers_12 : CIPHERS_12) == 1 &&
+	       SSL_CTX_set_ciphersuites(ssl_ctx, policy->ciphers_13 ? policy->ciphers_13
+								    : CIPHERS_13) == 1 &&
+	       SSL_CTX_set1_groups_list(ssl_ctx, GROUPS) == 1;
+}
+
+SSL_CTX *tls_ctx_new_common(bool is_server, const struct conf_tls_policy *policy, bool wants_kernel)
 {
 	SSL_CTX *ssl_ctx = SSL_CTX_new(is_server ? TLS_server_method() : TLS_client_method());
 
 	if (!ssl_ctx)
 		return NULL;
-	if (SSL_CTX_set_min_proto_version(ssl_ctx, TLS1_2_VERSION) != 1 ||
-	    SSL_CTX_set_cipher_list(ssl_ctx, CIPHERS_12) != 1 ||
-	    SSL_CTX_set_ciphersuites(ssl_ctx, CIPHERS_13) != 1 ||
-	    SSL_CTX_set1_groups_list(ssl_ctx, GROUPS) != 1) {
+	if (!ctx_set_policy(ssl_ctx, policy)) {
 		SSL_CTX_free(ssl_ctx);
 		return NULL;
 	}

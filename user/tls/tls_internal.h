@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "base/compiler.h"
 #include "base/io.h"
@@ -140,7 +141,8 @@ char *tls_thread_gather(void);
 /* tls_ctx.c, tls_server_ctx.c, tls_client_ctx.c */
 
 /* An SSL_CTX with what is the same for all; NULL: no memory. */
-SSL_CTX *tls_ctx_new_common(bool is_server, bool wants_kernel) MUST_CHECK;
+SSL_CTX *tls_ctx_new_common(bool is_server, const struct conf_tls_policy *policy,
+			    bool wants_kernel) MUST_CHECK;
 
 /* The context of the first certificate, with which every handshake starts. */
 SSL_CTX *tls_server_ctx_first(struct tls_server_ctx *ctx);
@@ -151,10 +153,6 @@ SSL_CTX *tls_client_ctx_ssl(struct tls_client_ctx *ctx);
 bool tls_client_ctx_wants_kernel(const struct tls_client_ctx *ctx);
 bool tls_client_ctx_verifies(const struct tls_client_ctx *ctx);
 const char *tls_client_ctx_server_name(const struct tls_client_ctx *ctx);
-
-/* The context whose certificate is for `name` (lower case): exact, else by wildcard, else the
- * first. */
-SSL_CTX *tls_server_ctx_pick(struct tls_server_ctx *ctx, const char *name);
 
 /* tls_pem.c: files of the configuration. Errors go to `diag` at the file's mark. */
 
@@ -177,11 +175,18 @@ const char *tls_openssl_reason(void);
 
 /* tls_certificate.c: a certificate of either side. */
 
+struct tls_staple {
+	unsigned char *der; /* NULL: nothing to staple */
+	size_t len_bytes;
+	time_t until; /* 0: it does not say */
+};
+
 struct tls_certificate {
 	const struct conf_certificate *conf; /* as long as the snapshot */
 	X509 *leaf;
 	STACK_OF(X509) * above;
 	EVP_PKEY *key;
+	struct tls_staple staple; /* server side */
 };
 
 /* 0, or -errno with errors in `diag`; warnings may be there in both cases. */
@@ -210,6 +215,15 @@ int tls_certificate_each_name(const X509 *leaf, int (*visit)(void *argument, con
 
 /* All of them with ", " between; ends in "…" where there is no room. Returns `text`. */
 const char *tls_certificate_names(const X509 *leaf, char *text, size_t size_bytes);
+
+/* tls_staple.c */
+
+/* Of the file conf->ocsp. One that is not of use is warned of and left out. 0, or -errno with an
+ * error in `diag`. */
+int tls_staple_load(const struct tls_certificate *certificate, const struct tls_files *files,
+		    struct conf_diag *diag, struct tls_staple *ret_staple) MUST_CHECK;
+bool tls_staple_is_valid(const struct tls_staple *staple);
+void tls_staple_done(struct tls_staple *staple);
 
 /* tls_server_names.c */
 

@@ -1,139 +1,259 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The certificates of one listener, chosen by the name that a client asks for. One SSL_CTX per
- * certificate; session tickets are those of the first, whichever certificate was chosen. Files are
- * read by tls_certificate.c.
+ * What one listener needs for TLS: its certificates, loaded, and an SSL_CTX for each group of them
+ * that stands for the same names with different kinds of keys. What happens within a handshake is
+ * in tls_server_shake.c, files are read by tls_certificate.c.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "tls/tls_internal.h"
+#include "tls/tls_server_internal.h"
 
-struct tls_server_ctx {
-	atomic_uint refs;
-	bool wants_kernel;
-	SSL_CTX **certificates;
-	size_t n_certificates;
-	struct tls_server_names names;
-};
+/* ---- certificates ---- */
 
-SSL_CTX *tls_server_ctx_pick(struct tls_server_ctx *ctx, const char *name)
+/* All are tried, so that all errors are told. 0, -ENOMEM, or another -errno that was reported. */
+static int server_load(struct tls_server_ctx *ctx, const struct conf_server_tls *conf,
+		       const struct tls_files *files, struct conf_diag *diag)
 {
-	const struct tls_server_name *found = tls_server_names_pick(&ctx->names, name);
+	int err = 0;
 
-	return ctx->certificates[found ? found->certificate : 0];
-}
-
-static int server_on_name(SSL *ssl, int *ret_alert, void *argument UNUSED)
-{
-	struct tls_stream *stream = SSL_get_app_data(ssl);
-	const char *sent = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
-	char name[TLS_NAME_MAX];
-
-	if (!sent)
-		return SSL_TLSEXT_ERR_NOACK;
-	if (!tls_name_normalize(sent, strlen(sent), name)) {
-		stream->refused = "the server name that the client sent is not a host name";
-		*ret_alert = SSL_AD_UNRECOGNIZED_NAME;
-		return SSL_TLSEXT_ERR_ALERT_FATAL;
-	}
-	free(stream->sni);
-	stream->sni = strdup(name);
-	if (!stream->sni || !SSL_set_SSL_CTX(ssl, tls_server_ctx_pick(stream->server, name))) {
-		stream->refused = "no memory";
-		*ret_alert = SSL_AD_INTERNAL_ERROR;
-		return SSL_TLSEXT_ERR_ALERT_FATAL;
-	}
-	return SSL_TLSEXT_ERR_OK;
-}
-
-/* HTTP/1.1 or, to clients that speak ALPN without it, an alert (RFC 7301, 3.2). */
-static int server_on_alpn(SSL *ssl, const unsigned char **ret_chosen, unsigned char *ret_len,
-			  const unsigned char *offered, unsigned int offered_len,
-			  void *argument UNUSED)
-{
-	static const unsigned char ours[] = "\x08http/1.1";
-	struct tls_stream *stream = SSL_get_app_data(ssl);
-	unsigned char *chosen;
-
-	if (SSL_select_next_proto(&chosen, ret_len, ours, sizeof(ours) - 1, offered, offered_len) !=
-	    OPENSSL_NPN_NEGOTIATED) {
-		stream->refused =
-		    "the client's ALPN has no protocol that is spoken here (http/1.1)";
-		return SSL_TLSEXT_ERR_ALERT_FATAL;
-	}
-	*ret_chosen = chosen;
-	return SSL_TLSEXT_ERR_OK;
-}
-
-static SSL_CTX *server_new_certificate(bool wants_kernel)
-{
-	static const unsigned char session_scope[] = "penstock";
-	SSL_CTX *ssl_ctx = tls_ctx_new_common(true, wants_kernel);
-
-	if (!ssl_ctx)
-		return NULL;
-	SSL_CTX_set_session_id_context(ssl_ctx, session_scope, sizeof(session_scope) - 1);
-	SSL_CTX_set_tlsext_servername_callback(ssl_ctx, server_on_name);
-	SSL_CTX_set_alpn_select_cb(ssl_ctx, server_on_alpn, NULL);
-	return ssl_ctx;
-}
-
-/* 0, -ENOMEM, or another -errno that was reported. */
-static int server_add_certificate(struct tls_server_ctx *ctx, const struct conf_certificate *conf,
-				  const struct tls_files *files, struct conf_diag *diag)
-{
-	SSL_CTX *ssl_ctx = server_new_certificate(ctx->wants_kernel);
-	struct tls_certificate certificate;
-	int err;
-
-	if (!ssl_ctx)
+	ctx->certificates = calloc(conf->n_certificates, sizeof(*ctx->certificates));
+	if (!ctx->certificates)
 		return -ENOMEM;
-	ctx->certificates[ctx->n_certificates++] = ssl_ctx;
-	err = tls_certificate_load(conf, files, diag, &certificate);
+	for (size_t i = 0; i < conf->n_certificates; i++) {
+		int one = tls_certificate_load(&conf->certificates[i], files, diag,
+					       &ctx->certificates[ctx->n_certificates]);
+
+		ctx->n_certificates += one == 0;
+		err = err ? err : one;
+	}
+	return err;
+}
+
+static int server_collect_names(struct tls_server_ctx *ctx)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < ctx->n_certificates && !err; i++)
+		err = tls_server_names_add(&ctx->names, i, ctx->certificates[i].leaf);
+	if (!err)
+		tls_server_names_sort(&ctx->names);
+	return err;
+}
+
+/* ---- groups ---- */
+
+static enum tls_key_kind server_key_kind(const struct tls_certificate *certificate)
+{
+	switch (EVP_PKEY_get_base_id(certificate->key)) {
+	case EVP_PKEY_RSA:
+		return TLS_KEY_RSA;
+	case EVP_PKEY_EC:
+		return TLS_KEY_EC;
+	default:
+		return TLS_KEY_OTHER;
+	}
+}
+
+static void server_group_add(struct tls_server_ctx *ctx, struct tls_server_group *group,
+			     size_t certificate)
+{
+	enum tls_key_kind kind = server_key_kind(&ctx->certificates[certificate]);
+
+	if (group->of_kind[kind])
+		return;
+	group->of_kind[kind] = &ctx->certificates[certificate];
+	group->n_certificates++;
+}
+
+/* Groups are few for each certificate that is their first: those of names that share it. */
+static size_t server_group_find(const struct tls_server_ctx *ctx,
+				const struct tls_server_group *wanted)
+{
+	size_t i = 0;
+
+	while (i < ctx->n_groups &&
+	       memcmp(ctx->groups[i].of_kind, wanted->of_kind, sizeof(wanted->of_kind)) != 0)
+		i++;
+	return i;
+}
+
+/* The place of the group, made where it is not there yet. */
+static int server_group_get(struct tls_server_ctx *ctx, const struct tls_server_group *wanted,
+			    size_t *ret_group)
+{
+	size_t found = server_group_find(ctx, wanted);
+	struct tls_server_group *grown;
+
+	*ret_group = found;
+	if (found < ctx->n_groups)
+		return 0;
+	grown = reallocarray(ctx->groups, ctx->n_groups + 1, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	ctx->groups = grown;
+	grown[ctx->n_groups++] = *wanted;
+	return 0;
+}
+
+/* Each name once, and with its group: names->all[i].certificate is a group from here on. */
+static int server_group_names(struct tls_server_ctx *ctx)
+{
+	struct tls_server_name *all = ctx->names.all;
+	size_t n_names = 0, i = 0;
+	int err = 0;
+
+	if (!all)
+		return 0;
+	while (i < ctx->names.n_all && !err) {
+		struct tls_server_group group = {.n_certificates = 0};
+		size_t first = i;
+
+		for (; i < ctx->names.n_all && strcmp(all[i].name, all[first].name) == 0; i++)
+			server_group_add(ctx, &group, all[i].certificate);
+		err = server_group_get(ctx, &group, &all[first].certificate);
+		for (size_t j = first + 1; j < i; j++)
+			free(all[j].name);
+		all[n_names++] = all[first];
+	}
+	memmove(all + n_names, all + i, (ctx->names.n_all - i) * sizeof(*all));
+	ctx->names.n_all = n_names + (ctx->names.n_all - i);
+	return err;
+}
+
+static bool server_group_has(const struct tls_server_group *group,
+			     const struct tls_certificate *certificate)
+{
+	for (int i = 0; i < TLS_KEY_KIND_MAX; i++)
+		if (group->of_kind[i] == certificate)
+			return true;
+	return false;
+}
+
+/* For names that no certificate is for: the largest group with the first certificate. */
+static int server_group_first(struct tls_server_ctx *ctx)
+{
+	struct tls_server_group alone = {.n_certificates = 0};
+	size_t best = SIZE_MAX;
+
+	for (size_t i = 0; i < ctx->n_groups; i++)
+		if (server_group_has(&ctx->groups[i], &ctx->certificates[0]) &&
+		    (best == SIZE_MAX ||
+		     ctx->groups[i].n_certificates > ctx->groups[best].n_certificates))
+			best = i;
+	ctx->first_group = best;
+	if (best != SIZE_MAX)
+		return 0;
+	server_group_add(ctx, &alone, 0);
+	return server_group_get(ctx, &alone, &ctx->first_group);
+}
+
+static void server_warn_of_unused(const struct tls_server_ctx *ctx, struct conf_diag *diag)
+{
+	for (size_t i = 1; i < ctx->n_certificates; i++) {
+		const struct tls_certificate *certificate = &ctx->certificates[i];
+		bool used = false;
+
+		for (size_t j = 0; j < ctx->n_groups && !used; j++)
+			used = server_group_has(&ctx->groups[j], certificate);
+		if (!used)
+			conf_diag_warn(diag, certificate->conf->chain.mark,
+				       "the certificate in \"%s\" is never used: others before it "
+				       "have its names and the same kind of key",
+				       certificate->conf->chain.path);
+	}
+}
+
+/* ---- contexts ---- */
+
+static int server_group_open(struct tls_server_ctx *ctx, struct tls_server_group *group,
+			     const struct conf_server_tls *conf, struct conf_diag *diag)
+{
+	int err = 0;
+
+	group->ssl_ctx = tls_ctx_new_common(true, &conf->policy, ctx->wants_kernel);
+	if (!group->ssl_ctx)
+		return -ENOMEM;
+	for (int i = 0; i < TLS_KEY_KIND_MAX && !err; i++)
+		if (group->of_kind[i])
+			err = tls_certificate_use(group->of_kind[i], group->ssl_ctx, diag);
+	tls_server_shake_init(ctx, group);
+	return err;
+}
+
+static int server_open(struct tls_server_ctx *ctx, const struct conf_server_tls *conf,
+		       struct conf_diag *diag)
+{
+	int err = server_group_names(ctx);
+
+	if (!err)
+		err = server_group_first(ctx);
 	if (err)
 		return err;
-	err = tls_certificate_use(&certificate, ssl_ctx, diag);
-	if (!err)
-		err = tls_server_names_add(&ctx->names, ctx->n_certificates - 1, certificate.leaf);
-	tls_certificate_done(&certificate);
+	server_warn_of_unused(ctx, diag);
+	for (size_t i = 0; i < ctx->n_groups && !err; i++)
+		err = server_group_open(ctx, &ctx->groups[i], conf, diag);
 	return err;
+}
+
+/* As ALPN has it on the wire (RFC 7301, 3.1). */
+static int server_set_alpn(struct tls_server_ctx *ctx, const struct conf_server_tls *conf)
+{
+	size_t len_bytes = 0;
+
+	for (size_t i = 0; i < conf->n_alpn; i++)
+		len_bytes += 1 + strlen(conf->alpn[i]);
+	if (!len_bytes)
+		return 0;
+	ctx->alpn = malloc(len_bytes);
+	if (!ctx->alpn)
+		return -ENOMEM;
+	for (size_t i = 0; i < conf->n_alpn; i++) {
+		size_t len = strlen(conf->alpn[i]);
+
+		ctx->alpn[ctx->alpn_len++] = (unsigned char)len;
+		memcpy(ctx->alpn + ctx->alpn_len, conf->alpn[i], len);
+		ctx->alpn_len += len;
+	}
+	return 0;
+}
+
+static int server_init(struct tls_server_ctx *ctx, const struct conf_server_tls *conf,
+		       const struct tls_files *files, struct conf_diag *diag)
+{
+	int err = server_load(ctx, conf, files, diag);
+
+	if (!err)
+		err = server_collect_names(ctx);
+	if (!err)
+		err = server_set_alpn(ctx, conf);
+	return err ? err : server_open(ctx, conf, diag);
 }
 
 struct tls_server_ctx *tls_server_ctx_new(const struct conf_server_tls *conf,
 					  const struct tls_files *files, struct conf_diag *diag)
 {
 	struct tls_server_ctx *ctx = calloc(1, sizeof(*ctx));
-	int err = 0;
+	int err = -ENOMEM;
 
-	if (ctx)
-		ctx->certificates = calloc(conf->n_certificates, sizeof(SSL_CTX *));
-	if (!ctx || !ctx->certificates) {
+	if (ctx) {
+		atomic_init(&ctx->refs, 1);
+		ctx->wants_kernel = conf->kernel != CONF_KERNEL_TLS_OFF;
+		ctx->strict_sni = conf->strict_sni;
+		err = server_init(ctx, conf, files, diag);
+	}
+	if (err == -ENOMEM)
 		conf_diag_add(diag, conf->mark, "no memory");
-		free(ctx);
-		return NULL;
-	}
-	atomic_init(&ctx->refs, 1);
-	ctx->wants_kernel = conf->kernel != CONF_KERNEL_TLS_OFF;
-	for (size_t i = 0; i < conf->n_certificates; i++) {
-		int one = server_add_certificate(ctx, &conf->certificates[i], files, diag);
-
-		if (one == -ENOMEM)
-			conf_diag_add(diag, conf->mark, "no memory");
-		err = err ? err : one;
-	}
-	if (err) {
-		tls_server_ctx_free(ctx);
-		return NULL;
-	}
-	tls_server_names_sort(&ctx->names);
-	return ctx;
+	if (!err)
+		return ctx;
+	tls_server_ctx_free(ctx);
+	return NULL;
 }
 
 SSL_CTX *tls_server_ctx_first(struct tls_server_ctx *ctx)
 {
-	return ctx->certificates[0];
+	return ctx->groups[ctx->first_group].ssl_ctx;
 }
 
 bool tls_server_ctx_wants_kernel(const struct tls_server_ctx *ctx)
@@ -151,9 +271,13 @@ void tls_server_ctx_free(struct tls_server_ctx *ctx)
 {
 	if (!ctx || atomic_fetch_sub_explicit(&ctx->refs, 1, memory_order_acq_rel) != 1)
 		return;
+	for (size_t i = 0; i < ctx->n_groups; i++)
+		SSL_CTX_free(ctx->groups[i].ssl_ctx);
 	for (size_t i = 0; i < ctx->n_certificates; i++)
-		SSL_CTX_free(ctx->certificates[i]);
+		tls_certificate_done(&ctx->certificates[i]);
 	tls_server_names_done(&ctx->names);
+	free(ctx->groups);
 	free(ctx->certificates);
+	free(ctx->alpn);
 	free(ctx);
 }

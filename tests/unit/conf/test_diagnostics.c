@@ -642,6 +642,8 @@ static const struct row listener_rows[] = {
      "f:4:33: error: \"count\" must be from 1 to 127, not 128\n"},
     {"user timeout", TEXT(WEB "    socket: {user_timeout: 0s}\n"),
      "f:4:28: error: \"user_timeout\" must be from 1ms to 24h, not \"0s\"\n"},
+    {"receive buffer", TEXT(WEB "    socket: {receive_buffer: 1KiB}\n"),
+     "f:4:30: error: \"receive_buffer\" must be from 64KiB to 1GiB, not \"1KiB\"\n"},
     {"UNIX sockets twice",
      TEXT("listeners:\n"
 	  "  - {bind: \"unix:/run/a\", " ROUTES "}\n"
@@ -719,8 +721,8 @@ static const struct row origin_rows[] = {
     {"PROXY protocol", TEXT(ORIGIN("proxy_protocol: v3")),
      "f:2:49: error: \"proxy_protocol\" does not take \"v3\"; did you mean \"v1\"?\n"},
     {"backlog toward servers", TEXT(ORIGIN("socket: {backlog: 1}")),
-     "f:2:42: error: unknown key \"backlog\" in \"socket\"; it takes fast_open, keepalive and "
-     "user_timeout\n"},
+     "f:2:42: error: unknown key \"backlog\" in \"socket\"; it takes fast_open, keepalive, "
+     "user_timeout, receive_buffer and send_buffer\n"},
     {"controls where a word is due", TEXT(ORIGIN("balance: \"a\\tb\"")),
      "f:2:42: error: a value may not hold control characters or line ends\n"},
 };

@@ -64,7 +64,7 @@ static const char *const taken[] = {
     "origins: {o: {servers: [\"192.0.2.1:1\"], limits: {connections: 5, queue: 0}, retries: 0, "
     "source: \"192.0.2.1\", slow_start: off}}\n" WEB,
     "origins: {o: {servers: [\"192.0.2.1:1\"], proxy_protocol: v2, slow_start: 5s, socket: "
-    "{user_timeout: 5s}}}\n" WEB,
+    "{user_timeout: 5s, receive_buffer: 64KiB, send_buffer: 1MiB}}}\n" WEB,
     "origins: {o: {servers: [\"192.0.2.1:1\"], proxy_protocol: off}}\n" WEB,
     "origins: {o: {servers: [\"db.example.com:1\", {address: \"192.0.2.1:1\", backup: true, "
     "max_connections: 3}]}}\n" WEB,

@@ -47,6 +47,8 @@ static void check_socket(const struct conf_socket *got, const struct conf_socket
 	assert_int_equal(got->keepalive_interval_s, wanted->keepalive_interval_s);
 	assert_int_equal(got->keepalive_count, wanted->keepalive_count);
 	assert_int_equal(got->user_timeout_ms, wanted->user_timeout_ms);
+	assert_int_equal(got->receive_buffer_bytes, wanted->receive_buffer_bytes);
+	assert_int_equal(got->send_buffer_bytes, wanted->send_buffer_bytes);
 	assert_int_equal(got->fast_open, wanted->fast_open);
 	assert_int_equal(got->defer_accept_s, wanted->defer_accept_s);
 	assert_int_equal(got->backlog, wanted->backlog);
@@ -378,7 +380,7 @@ static const char *const streams =
     "    access: {allow: [192.0.2.0/24, \"2001:db8::/33\"], deny: 192.0.2.66/31}\n"
     "    limits: {rate: 1000, per_source: {connections: 7, rate: 5/s}}\n"
     "    socket: {backlog: 9, fast_open: on, defer_accept: 1500ms, keepalive: on,\n"
-    "      user_timeout: 3s}\n"
+    "      user_timeout: 3s, receive_buffer: 64KiB, send_buffer: 1MiB}\n"
     "    routes:\n"
     "      - {sni: a, alpn: [h2, http/1.1], source: [192.0.2.64/26], destination: \"::/0\",\n"
     "         pass: db, relay: sockmap, limits: {bandwidth: 1MiB, total_bandwidth: 10MiB/s}}\n"
@@ -467,6 +469,8 @@ static void test_streams_listener(void **state)
 							      .keepalive_interval_s = 10,
 							      .keepalive_count = 3,
 							      .user_timeout_ms = 3000,
+							      .receive_buffer_bytes = 65536,
+							      .send_buffer_bytes = 1 << 20,
 							      .fast_open = true,
 							      .defer_accept_s = 2,
 							      .backlog = 9});
@@ -710,6 +714,8 @@ static void test_identity(void **state)
 	    "socket: {keepalive: {interval: 1s}}",
 	    "socket: {keepalive: {count: 1}}",
 	    "socket: {user_timeout: 1s}",
+	    "socket: {receive_buffer: 64KiB}",
+	    "socket: {send_buffer: 64KiB}",
 	};
 	char *identities[ARRAY_LEN(keys)], text[256];
 	char *wanted = identity_of(base), *got = identity_of(same);

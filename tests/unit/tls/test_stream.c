@@ -45,12 +45,19 @@ static struct {
 	const char *server_name;
 } ours;
 
+static const char *http[] = {"http/1.1"};
+
 static void open_ours(struct session *session, bool as_server, int fd)
 {
 	struct conf_certificate certificate = {.chain = {.path = "site.pem"},
 					       .key = {.path = "site.pem"}};
 	struct conf_server_tls server = {
-	    .certificates = &certificate, .n_certificates = 1, .kernel = ours.kernel};
+	    .certificates = &certificate,
+	    .n_certificates = 1,
+	    .kernel = ours.kernel,
+	    .alpn = http,
+	    .n_alpn = 1,
+	};
 	struct conf_client_tls client = {.ca = {.path = "ca.pem"},
 					 .verify = !ours.no_verify,
 					 .server_name = ours.server_name,

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""TLS with clients that others wrote: curl, openssl s_client, gnutls-cli; certificates, policies, reloads."""
+import os
+import re
+
+import pytest
+
+import lab as laboratory
+from lab.authority import openssl
+
+PORT = 9443
+WEB_PORT = 7000
+NAME = "site.example.com"
+
+
+@pytest.fixture
+def start(lab):
+    daemons, servers = [], []
+
+    def start_penstock(tls, name="penstock", **more):
+        """The node serves https on PORT; `tls` is the listener's. `more` goes beside the listeners."""
+        if not servers:
+            servers.append(laboratory.Nginx(lab.origins[0], http=f"server {{ listen {WEB_PORT}; return 200 served; }}"))
+        port = PORT + len(daemons)
+        daemons.append(laboratory.Penstock(lab.node, f"{lab.pin_dir}-{name}" if daemons else lab.pin_dir, {
+            "listeners": [{"name": "web", "bind": f"{lab.node.address}:{port}", "tls": tls,
+                           "routes": [{"to": f"http://{lab.origins[0].address}:{WEB_PORT}"}]}], **more}, name=name))
+        daemons[-1].port = port
+        return daemons[-1]
+
+    yield start_penstock
+    for server in (*daemons, *servers):
+        if server.process.is_running():
+            server.stop()
+
+
+def curl(lab, authority, *options, name=NAME, port=PORT, check=True):
+    return lab.client.run("curl", "-sS", "--max-time", "20", "--cacert", authority.file, "--resolve",
+                          f"{name}:{port}:{lab.node.address}", *options, f"https://{name}:{port}/", check=check)
+
+
+def s_client(lab, authority, *options, name=NAME, port=PORT, text="Q\n"):
+    """What openssl says of a handshake."""
+    done = lab.client.run("openssl", "s_client", "-connect", f"{lab.node.address}:{port}",
+                          *(["-servername", name] if name else ["-noservername"]), "-CAfile", authority.file, *options,
+                          input=text, check=False)
+    return done.stdout + done.stderr
+
+
+def gnutls(lab, authority, *options, name=NAME, port=PORT):
+    return lab.client.run("gnutls-cli", "--x509cafile", authority.file, "--verify-hostname", name, "--sni-hostname", name,
+                          "-p", str(port), *options, lab.node.address, input="", check=False)
+
+
+def status_closes(daemon):
+    return daemon.status()["closes"]
+
+
+def test_the_client_chooses_the_kind_of_key(lab, start, authority):
+    certificates = [str(authority.issue(NAME, kind=kind).bundle) for kind in ("rsa", "ec")]
+    start({"certificates": [*certificates, str(authority.issue("*.example.com").bundle)]})
+    assert curl(lab, authority).stdout == "served"
+    for version in ("-tls1_2", "-tls1_3"):
+        assert "Peer signature type: ECDSA" in s_client(lab, authority, version)
+        assert re.search("Peer signature type: RSA(-PSS)?\n", s_client(
+            lab, authority, version, "-sigalgs", "RSA-PSS+SHA256:RSA+SHA256"))
+        assert "Verify return code: 0 (ok)" in s_client(lab, authority, version, name="other.example.com")
+    for priority, kind in (("NORMAL", "EC/ECDSA"), ("NORMAL:-SIGN-ALL:+SIGN-RSA-PSS-RSAE-SHA256", "RSA")):
+        done = gnutls(lab, authority, "--priority", priority)
+        assert f"`{kind}'" not in done.stderr and re.search(rf"{kind}.* key \d+ bits", done.stdout), done.stdout
+        assert "Handshake was completed" in done.stdout
+
+
+def test_names_are_strict_where_asked(lab, start, authority):
+    daemon = start({"certificates": [str(authority.issue(NAME).bundle)], "strict_sni": True})
+    assert curl(lab, authority).stdout == "served"
+    assert "unrecognized name" in s_client(lab, authority, name="other.example.net")
+    done = gnutls(lab, authority, name="other.example.net")
+    assert done.returncode != 0 and "The server name sent was not recognized" in done.stdout + done.stderr
+    assert "CONNECTED" in s_client(lab, authority, name=None)
+    assert re.search(r'sni=other.example.net .*strict_sni', daemon.log())
+    laboratory.wait_until(lambda: status_closes(daemon)["handshake_failed"] == 2, "both are counted")
+
+
+@pytest.mark.parametrize("tls, option, taken", [
+    ({"policy": "modern"}, "-tls1_2", False),
+    ({"policy": "modern"}, "-tls1_3", True),
+    ({}, "-tls1_2", True),
+    ({}, "-tls1_1", False),
+    ({"versions": "TLSv1.2"}, "-tls1_3", False),
+    ({"ciphers": ["ECDHE-ECDSA-AES128-SHA256"], "versions": "TLSv1.2"}, "-tls1_2", True),
+], ids=["modern-1.2", "modern-1.3", "intermediate-1.2", "intermediate-1.1", "only-1.2", "ciphers"])
+def test_policies(lab, start, authority, tls, option, taken):
+    start({"certificates": [str(authority.issue(NAME).bundle)], **tls})
+    said = s_client(lab, authority, option, "-cipher", "ALL:@SECLEVEL=0")
+    assert ("Verify return code: 0 (ok)" in said and "Cipher is (NONE)" not in said) == taken, said
+    if "ciphers" in tls:
+        assert "Cipher is ECDHE-ECDSA-AES128-SHA256" in said
+
+
+def test_protocols(lab, start, authority):
+    start({"certificates": [str(authority.issue(NAME).bundle)]})
+    assert "ALPN protocol: http/1.1" in s_client(lab, authority, "-alpn", "h2,http/1.1")
+    assert "no application protocol" in s_client(lab, authority, "-alpn", "h2")
+    assert curl(lab, authority, "--http2").stdout == "served"
+    assert "No ALPN negotiated" in s_client(lab, authority)
+
+
+def test_staple_and_locked_key(lab, start, authority, tmp_path):
+    site = authority.issue(NAME)
+    locked, passphrase, response, index = (tmp_path / name for name in ("locked.key", "pass", "ocsp", "index"))
+    openssl("ec", "-in", site.key, "-aes256", "-passout", "pass:secret words", "-out", locked)
+    passphrase.touch(0o600)
+    passphrase.write_text("secret words\n")
+    serial = openssl("x509", "-in", site.chain, "-noout", "-serial").strip().split("=")[1]
+    index.write_text(f"V\t350101000000Z\t\t{serial}\tunknown\t/CN={NAME}\n")
+    openssl("ocsp", "-index", index, "-CA", authority.file, "-rsigner", authority.file, "-rkey", authority.key,
+            "-issuer", authority.file, "-cert", site.chain, "-respout", response, "-ndays", "2")
+    chain = tmp_path / "chain.pem"
+    chain.write_text(site.chain.read_text() + authority.file.read_text())  # curl looks there for the issuer
+    daemon = start({"certificates": [{"chain": str(chain), "key": str(locked), "passphrase": str(passphrase),
+                                      "ocsp": str(response)}]})
+    assert curl(lab, authority, "--cert-status").stdout == "served"
+    assert "OCSP Response Status: successful" in s_client(lab, authority, "-status")
+    passphrase.write_text("other words\n")
+    refused = daemon.reload(check=False)
+    assert refused.returncode != 0 and "does not open the private key" in refused.stdout + refused.stderr
+    assert "secret words" not in daemon.log() and "other words" not in daemon.log()
+
+
+def test_reload_takes_new_files_or_none(lab, start, authority, tmp_path):
+    chain, key = tmp_path / "site.crt", tmp_path / "site.key"
+    old, new = authority.issue(NAME), authority.issue(NAME)
+
+    def put(certificate, *files):
+        for file in files:
+            source = certificate.chain if file == chain else certificate.key
+            fresh = file.with_suffix(".new")
+            fresh.touch(0o600)
+            fresh.write_text(source.read_text())
+            os.rename(fresh, file)
+
+    def served():
+        said = s_client(lab, authority)
+        return re.search(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n", said, re.DOTALL).group()
+
+    put(old, chain, key)
+    daemon = start({"certificates": [{"chain": str(chain), "key": str(key)}]})
+    assert served() in old.chain.read_text()
+    put(new, chain)
+    refused = daemon.reload(check=False)
+    assert refused.returncode != 0 and "does not belong to the certificate" in refused.stdout + refused.stderr
+    assert served() in old.chain.read_text()
+    put(new, key)
+    daemon.reload()
+    assert served() in new.chain.read_text()

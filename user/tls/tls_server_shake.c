@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a server decides within a handshake: the certificates for the name that the client asks for,
+ * the protocol, the staple. Callbacks of OpenSSL; session tickets are those of the SSL_CTX that the
+ * handshake began with, whichever certificate was chosen.
+ */
+#include <openssl/tls1.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tls/tls_server_internal.h"
+
+static int shake_refuse_name(struct tls_stream *stream, const char *why, int *ret_alert)
+{
+	stream->refused = why;
+	*ret_alert = SSL_AD_UNRECOGNIZED_NAME;
+	return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+static int shake_on_name(SSL *ssl, int *ret_alert, void *argument UNUSED)
+{
+	struct tls_stream *stream = SSL_get_app_data(ssl);
+	const struct tls_server_ctx *ctx = stream->server;
+	const char *sent = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+	const struct tls_server_name *found;
+	char name[TLS_NAME_MAX];
+
+	if (!sent)
+		return SSL_TLSEXT_ERR_NOACK;
+	if (!tls_name_normalize(sent, strlen(sent), name))
+		return shake_refuse_name(
+		    stream, "the server name that the client sent is not a host name", ret_alert);
+	found = tls_server_names_pick(&ctx->names, name);
+	free(stream->sni);
+	stream->sni = strdup(name);
+	if (!found && ctx->strict_sni)
+		return shake_refuse_name(stream,
+					 "no certificate is for the name that the client "
+					 "asks for, and \"strict_sni\" is on",
+					 ret_alert);
+	if (!stream->sni ||
+	    !SSL_set_SSL_CTX(ssl,
+			     ctx->groups[found ? found->certificate : ctx->first_group].ssl_ctx)) {
+		stream->refused = "no memory";
+		*ret_alert = SSL_AD_INTERNAL_ERROR;
+		return SSL_TLSEXT_ERR_ALERT_FATAL;
+	}
+	return SSL_TLSEXT_ERR_OK;
+}
+
+/* Ours or, to clients that speak ALPN without any of them, an alert (RFC 7301, 3.2). */
+static int shake_on_alpn(SSL *ssl, const unsigned char **ret_chosen, unsigned char *ret_len,
+			 const unsigned char *offered, unsigned int offered_len,
+			 void *argument UNUSED)
+{
+	struct tls_stream *stream = SSL_get_app_data(ssl);
+	const struct tls_server_ctx *ctx = stream->server;
+	unsigned char *chosen;
+
+	if (SSL_select_next_proto(&chosen, ret_len, ctx->alpn, (unsigned int)ctx->alpn_len, offered,
+				  offered_len) != OPENSSL_NPN_NEGOTIATED) {
+		stream->refused = "the client's ALPN has no protocol that is spoken here";
+		return SSL_TLSEXT_ERR_ALERT_FATAL;
+	}
+	*ret_chosen = chosen;
+	return SSL_TLSEXT_ERR_OK;
+}
+
+/* A response that has run out is worse than none: clients take it for an attack. */
+static int shake_on_status(SSL *ssl, void *argument UNUSED)
+{
+	const struct tls_stream *stream = SSL_get_app_data(ssl);
+	const X509 *chosen = SSL_get_certificate(ssl);
+	const struct tls_server_ctx *ctx = stream->server;
+	unsigned char *copy;
+
+	for (size_t i = 0; i < ctx->n_certificates; i++) {
+		const struct tls_certificate *certificate = &ctx->certificates[i];
+
+		if (certificate->leaf != chosen || !tls_staple_is_valid(&certificate->staple))
+			continue;
+		copy = OPENSSL_memdup(certificate->staple.der, certificate->staple.len_bytes);
+		if (!copy)
+			break;
+		SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)certificate->staple.len_bytes);
+		return SSL_TLSEXT_ERR_OK;
+	}
+	return SSL_TLSEXT_ERR_NOACK;
+}
+
+void tls_server_shake_init(const struct tls_server_ctx *ctx, struct tls_server_group *group)
+{
+	static const unsigned char session_scope[] = "penstock";
+	bool has_staple = false;
+
+	SSL_CTX_set_session_id_context(group->ssl_ctx, session_scope, sizeof(session_scope) - 1);
+	SSL_CTX_set_tlsext_servername_callback(group->ssl_ctx, shake_on_name);
+	if (ctx->alpn)
+		SSL_CTX_set_alpn_select_cb(group->ssl_ctx, shake_on_alpn, NULL);
+	for (int i = 0; i < TLS_KEY_KIND_MAX; i++)
+		has_staple = has_staple || (group->of_kind[i] && group->of_kind[i]->staple.der);
+	if (has_staple)
+		SSL_CTX_set_tlsext_status_cb(group->ssl_ctx, shake_on_status);
+}
