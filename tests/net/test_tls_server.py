@@ -154,3 +154,50 @@ def test_reload_takes_new_files_or_none(lab, start, authority, tmp_path):
     put(new, key)
     daemon.reload()
     assert served() in new.chain.read_text()
+
+
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_nodes_resume_each_others_sessions(lab, start, authority, tmp_path, version):
+    keys, session = tmp_path / "tickets.keys", tmp_path / "session"
+    old, new = os.urandom(80), os.urandom(80)
+    keys.touch(0o600)
+    keys.write_bytes(old)
+    tls = {"certificates": [str(authority.issue(NAME).bundle)], "tickets": {"keys": str(keys)}}
+    one, other = start(tls), start(tls, name="other")
+
+    def ask(daemon, *options):
+        """"New" or "Reused", after a request, so that the tickets of TLS 1.3 have come."""
+        request = f"GET / HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n"
+        said = s_client(lab, authority, version, "-ign_eof", *options, port=daemon.port, text=request)
+        assert "served" in said
+        return re.search(r"^(New|Reused), TLSv", said, re.MULTILINE).group(1)
+
+    assert ask(one, "-sess_out", session) == "New"
+    for daemon in (other, one):
+        assert ask(daemon, "-sess_in", session) == "Reused"
+    keys.write_bytes(new + old)
+    other.reload()
+    assert ask(other, "-sess_in", session) == "Reused"
+    keys.write_bytes(new)
+    other.reload()
+    assert ask(other, "-sess_in", session) == "New"
+    assert other.status()["counters"]["tls_resumed"] == 2
+
+
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_sessions_survive_a_reload(lab, start, authority, tmp_path, version):
+    tls = {"certificates": [str(authority.issue(NAME).bundle)]}
+    daemon, session = start(tls), tmp_path / "session"
+    request = f"GET / HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n"
+    assert "New, TLSv" in s_client(lab, authority, version, "-ign_eof", "-sess_out", session, text=request)
+    daemon.reload()
+    assert "Reused, TLSv" in s_client(lab, authority, version, "-ign_eof", "-sess_in", session, text=request)
+    assert "This is a resumed session" in gnutls(lab, authority, "--resume").stdout
+
+
+def test_no_tickets_where_off(lab, start, authority):
+    start({"certificates": [str(authority.issue(NAME).bundle)], "tickets": False})
+    request = f"GET / HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n"
+    for version in ("-tls1_2", "-tls1_3"):
+        said = s_client(lab, authority, version, "-ign_eof", text=request)
+        assert "served" in said and "TLS session ticket" not in said

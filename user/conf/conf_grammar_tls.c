@@ -65,6 +65,18 @@ ONE_OR_MORE(conf_shape_tls_ciphers, "the name of a cipher, or a list of them", s
 
 /* ---- With clients ---- */
 
+static DURATION(shape_ticket_lifetime, 1 * SECOND, 24 * HOUR);
+
+static const struct conf_key tickets_keys[] = {
+    KEY("keys", conf_shape_path, NULL,
+	"File with keys of 80 bytes each, shared by nodes: the first seals, all open. Without it "
+	"the keys are made here, and changed daily."),
+    KEY("lifetime", shape_ticket_lifetime, "24h", "How long a client may resume with a ticket."),
+    KEY_END,
+};
+MAPPING(conf_shape_tickets, "a mapping", tickets_keys);
+static SWITCH_OR_MAPPING(shape_tickets_either, conf_shape_tickets);
+
 static const struct conf_key server_tls_keys[] = {
     KEY_REQUIRED("certificates", shape_certificates, "[/etc/penstock/site.pem]",
 		 "The certificates, chosen by the name that the client asks for; the first is for "
@@ -83,9 +95,11 @@ static const struct conf_key server_tls_keys[] = {
     KEY("alpn", conf_shape_alpn, NULL,
 	"Application protocols, the preferred first; a client that offers only others is refused. "
 	"Without it http/1.1 where requests are served, else none is answered."),
+    KEY("tickets", shape_tickets_either, "on",
+	"Session tickets, by which clients resume without a full handshake; on is a mapping of "
+	"defaults."),
     KEY("kernel", conf_shape_kernel_tls, "auto", "Whether the kernel may do the records (kTLS)."),
     KEY_NOT_YET("client", "Certificates of clients: ca, require, crl, depth."),
-    KEY_NOT_YET("tickets", "Keys of session tickets."),
     KEY_NOT_YET("key_log", "File for the session keys, for debugging."),
     KEY_END,
 };

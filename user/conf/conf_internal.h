@@ -110,6 +110,7 @@ extern const struct conf_shape conf_shape_origin;
 extern const struct conf_shape conf_shape_client_tls;
 extern const struct conf_shape conf_shape_keepalive;
 extern const struct conf_shape conf_shape_eject;
+extern const struct conf_shape conf_shape_tickets;
 
 /* ---- Nodes of the text ---- */
 

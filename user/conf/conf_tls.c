@@ -81,6 +81,16 @@ void conf_tls_policy_fill(struct conf_context *context, struct conf_tls_policy *
 
 /* ---- The side of clients ---- */
 
+static void conf_tickets_fill(struct conf_context *context, struct conf_tickets *tickets,
+			      const struct conf_node *node)
+{
+	const struct conf_node *mapping = conf_switched(context, node, &conf_shape_tickets);
+
+	tickets->on = mapping != NULL;
+	tickets->keys = conf_file_at(context, mapping, "keys");
+	tickets->lifetime_s = conf_seconds_at(mapping, "lifetime");
+}
+
 struct conf_server_tls *conf_server_tls_build(struct conf_context *context,
 					      const struct conf_node *node)
 {
@@ -93,6 +103,7 @@ struct conf_server_tls *conf_server_tls_build(struct conf_context *context,
 	tls->strict_sni = conf_number_at(node, "strict_sni") != 0;
 	conf_certificates_fill(context, tls, conf_at(node, "certificates"));
 	conf_tls_policy_fill(context, &tls->policy, node);
+	conf_tickets_fill(context, &tls->tickets, conf_at(node, "tickets"));
 	tls->alpn = conf_texts_at(context, node, "alpn", &tls->n_alpn);
 	return tls;
 }

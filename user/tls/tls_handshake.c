@@ -15,6 +15,7 @@
 
 #include "base/bug.h"
 #include "tls/tls_internal.h"
+#include "tls/tls_tickets.h"
 
 #define ERROR_TEXT_MAX 512
 
@@ -30,6 +31,8 @@ int tls_init(bool kernel_tls_allowed)
 	err = tls_bio_init();
 	if (!err)
 		err = tls_keys_init();
+	if (!err)
+		err = tls_tickets_init();
 	if (!err)
 		tls_kernel_probe(kernel_tls_allowed);
 	return err;

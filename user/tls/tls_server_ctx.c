@@ -228,6 +228,8 @@ static int server_init(struct tls_server_ctx *ctx, const struct conf_server_tls 
 		err = server_collect_names(ctx);
 	if (!err)
 		err = server_set_alpn(ctx, conf);
+	if (!err && conf->tickets.keys.path)
+		err = tls_ticket_keys_load(&conf->tickets.keys, files, diag, &ctx->ticket_keys);
 	return err ? err : server_open(ctx, conf, diag);
 }
 
@@ -241,6 +243,8 @@ struct tls_server_ctx *tls_server_ctx_new(const struct conf_server_tls *conf,
 		atomic_init(&ctx->refs, 1);
 		ctx->wants_kernel = conf->kernel != CONF_KERNEL_TLS_OFF;
 		ctx->strict_sni = conf->strict_sni;
+		ctx->has_tickets = conf->tickets.on;
+		ctx->ticket_lifetime_s = conf->tickets.lifetime_s;
 		err = server_init(ctx, conf, files, diag);
 	}
 	if (err == -ENOMEM)
@@ -276,6 +280,7 @@ void tls_server_ctx_free(struct tls_server_ctx *ctx)
 	for (size_t i = 0; i < ctx->n_certificates; i++)
 		tls_certificate_done(&ctx->certificates[i]);
 	tls_server_names_done(&ctx->names);
+	tls_ticket_keys_done(&ctx->ticket_keys);
 	free(ctx->groups);
 	free(ctx->certificates);
 	free(ctx->alpn);

@@ -5,6 +5,7 @@
 #define PENSTOCK_TLS_TLS_SERVER_INTERNAL_H
 
 #include "tls/tls_internal.h"
+#include "tls/tls_tickets.h"
 
 /* Kinds of keys of which one SSL_CTX holds one certificate each. */
 enum tls_key_kind { TLS_KEY_EC, TLS_KEY_RSA, TLS_KEY_OTHER, TLS_KEY_KIND_MAX };
@@ -28,6 +29,9 @@ struct tls_server_ctx {
 	struct tls_server_names names; /* to groups, once the context is built */
 	unsigned char *alpn; /* in wire form, the preferred first; NULL: not answered */
 	size_t alpn_len;
+	bool has_tickets;
+	uint32_t ticket_lifetime_s;
+	struct tls_ticket_keys ticket_keys;
 };
 
 /* tls_server_shake.c: makes the group's SSL_CTX choose as `ctx` has it. */

@@ -88,6 +88,27 @@ static int shake_on_status(SSL *ssl, void *argument UNUSED)
 	return SSL_TLSEXT_ERR_NOACK;
 }
 
+static int shake_on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
+			   EVP_MAC_CTX *mac, int seal)
+{
+	const struct tls_stream *stream = SSL_get_app_data(ssl);
+
+	return stream->server
+		   ? tls_ticket_take(&stream->server->ticket_keys, name, iv, cipher, mac, seal)
+		   : -1;
+}
+
+static void shake_init_tickets(const struct tls_server_ctx *ctx, SSL_CTX *ssl_ctx)
+{
+	if (!ctx->has_tickets) {
+		SSL_CTX_set_options(ssl_ctx, SSL_OP_NO_TICKET);
+		SSL_CTX_set_num_tickets(ssl_ctx, 0); /* in TLS 1.3 the option alone means a cache */
+		return;
+	}
+	SSL_CTX_set_timeout(ssl_ctx, (long)ctx->ticket_lifetime_s);
+	SSL_CTX_set_tlsext_ticket_key_evp_cb(ssl_ctx, shake_on_ticket);
+}
+
 void tls_server_shake_init(const struct tls_server_ctx *ctx, struct tls_server_group *group)
 {
 	static const unsigned char session_scope[] = "penstock";
@@ -95,6 +116,7 @@ void tls_server_shake_init(const struct tls_server_ctx *ctx, struct tls_server_g
 
 	SSL_CTX_set_session_id_context(group->ssl_ctx, session_scope, sizeof(session_scope) - 1);
 	SSL_CTX_set_tlsext_servername_callback(group->ssl_ctx, shake_on_name);
+	shake_init_tickets(ctx, group->ssl_ctx);
 	if (ctx->alpn)
 		SSL_CTX_set_alpn_select_cb(group->ssl_ctx, shake_on_alpn, NULL);
 	for (int i = 0; i < TLS_KEY_KIND_MAX; i++)

@@ -40,6 +40,9 @@ static void fallbacks(void **state)
 	assert_null(tls->policy.ciphers_13);
 	assert_int_equal(tls->n_alpn, 1);
 	assert_string_equal(tls->alpn[0], "http/1.1");
+	assert_true(tls->tickets.on);
+	assert_null(tls->tickets.keys.path);
+	assert_int_equal(tls->tickets.lifetime_s, 86400);
 	assert_null(tls->certificates[0].passphrase.path);
 	assert_null(tls->certificates[0].ocsp.path);
 	conf_unref(conf);
@@ -56,7 +59,8 @@ static void every_key(void **state)
 		  "      versions: [TLSv1.3, TLSv1.2]\n"
 		  "      ciphers: [ECDHE-RSA-AES256-GCM-SHA384, TLS_AES_256_GCM_SHA384,\n"
 		  "                ECDHE-ECDSA-AES256-GCM-SHA384]\n"
-		  "      alpn: [http/1.1, http/1.0]\n");
+		  "      alpn: [http/1.1, http/1.0]\n"
+		  "      tickets: {keys: k, lifetime: 90s}\n");
 	const struct conf_server_tls *tls = conf->listeners[0].tls;
 
 	(void)state;
@@ -73,6 +77,9 @@ static void every_key(void **state)
 	assert_string_equal(tls->policy.ciphers_13, "TLS_AES_256_GCM_SHA384");
 	assert_int_equal(tls->n_alpn, 2);
 	assert_string_equal(tls->alpn[1], "http/1.0");
+	assert_true(tls->tickets.on);
+	assert_string_equal(tls->tickets.keys.path, "k");
+	assert_int_equal(tls->tickets.lifetime_s, 90);
 	conf_unref(conf);
 }
 
@@ -87,12 +94,26 @@ static void files_of_certificates(void **state)
 	struct conf *conf =
 	    parse("listeners:\n  - bind: \":443\"\n    routes: [{to: \"http://127.0.0.1:1\"}]\n"
 		  "    tls:\n"
-		  "      certificates: [{chain: a, key: b, passphrase: c, ocsp: d}, e]\n");
+		  "      certificates: [{chain: a, key: b, passphrase: c, ocsp: d}, e]\n"
+		  "      tickets: {keys: k}\n");
 	char seen[16] = "";
 
 	(void)state;
 	assert_int_equal(conf_each_file(conf, note_file, seen), 0);
-	assert_string_equal(seen, "abcde");
+	assert_string_equal(seen, "abcdek");
+	conf_unref(conf);
+}
+
+static void tickets_are_off_where_told(void **state)
+{
+	struct conf *conf = parse(TLS(", tickets: off"));
+
+	(void)state;
+	assert_false(conf->listeners[0].tls->tickets.on);
+	conf_unref(conf);
+	conf = parse(TLS(", tickets: on"));
+	assert_true(conf->listeners[0].tls->tickets.on);
+	assert_int_equal(conf->listeners[0].tls->tickets.lifetime_s, 86400);
 	conf_unref(conf);
 }
 
@@ -144,6 +165,8 @@ static void what_is_wrong_is_told(void **state)
 	    {TLS(", alpn: [http/1.1, smtp]"),
 	     "f:4:47: error: \"smtp\" is not spoken by the routes of this listener, which take "
 	     "http/1.1\n"},
+	    {TLS(", tickets: {lifetime: 25h}"),
+	     "f:4:50: error: \"lifetime\" must be from 1s to 24h, not \"25h\"\n"},
 	    {TLS(", strict_sni: maybe"),
 	     "f:4:42: error: \"strict_sni\" does not take \"maybe\"; it takes on or off\n"},
 	};
@@ -164,6 +187,7 @@ int main(void)
 	    cmocka_unit_test(fallbacks),
 	    cmocka_unit_test(every_key),
 	    cmocka_unit_test(files_of_certificates),
+	    cmocka_unit_test(tickets_are_off_where_told),
 	    cmocka_unit_test(one_version_is_both_ends),
 	    cmocka_unit_test(no_requests_no_alpn),
 	    cmocka_unit_test(what_is_wrong_is_told),

@@ -692,7 +692,9 @@ static void sessions_are_resumed(void **state)
 {
 	struct conf_certificate certificate = {.chain = {.path = "site.pem"},
 					       .key = {.path = "site.pem"}};
-	struct conf_server_tls conf = {.certificates = &certificate, .n_certificates = 1};
+	struct conf_server_tls conf = {.certificates = &certificate,
+				       .n_certificates = 1,
+				       .tickets = {.on = true, .lifetime_s = 3600}};
 	static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
 
 	(void)state;
