@@ -10,7 +10,7 @@
 
 #include <linux/types.h>
 
-#define PENSTOCK_ABI_VERSION 1
+#define PENSTOCK_ABI_VERSION 2
 
 /* An IPv4 five-tuple as a packet shows it on arrival. */
 struct flow_key {
@@ -113,7 +113,8 @@ struct stream_value {
 	__u64 active_ns;
 	__u32 client_rtt_us; /* smoothed, refreshed every few seconds while bytes move */
 	__u32 origin_rtt_us;
-	char why[40]; /* what keeps the busier direction from a faster engine; terminated, cut */
+	char why[104]; /* what keeps the busier direction from a faster engine, or else the other
+			  one; terminated, cut */
 };
 
 /*
@@ -145,7 +146,7 @@ struct splice_event {
 
 #ifndef __cplusplus
 _Static_assert(sizeof(struct splice_dir) == 64, "splice_dir is ABI");
-_Static_assert(sizeof(struct stream_value) == 136, "stream_value is ABI");
+_Static_assert(sizeof(struct stream_value) == 200, "stream_value is ABI");
 _Static_assert(sizeof(struct flow_key) == 16, "flow_key is ABI");
 _Static_assert(sizeof(struct flow_value) == 56, "flow_value is ABI");
 _Static_assert(sizeof(struct service_key) == 8, "service_key is ABI");

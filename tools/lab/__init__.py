@@ -6,11 +6,12 @@ The demo, the network tests and the harness share it. `Lab` is the network; what
 this program is killed.
 """
 from .authority import Authority, Certificate
+from .foreign import ForeignSockmap
 from .lab import Lab
 from .namespace import Namespace
 from .penstock import Penstock
 from .process import LabError, Process, is_alive, wait_until
 from .servers import Dnsmasq, Nginx, TlsServer
 
-__all__ = ["Authority", "Certificate", "Dnsmasq", "Lab", "LabError", "Namespace", "Nginx", "Penstock", "Process",
-           "TlsServer", "is_alive", "wait_until"]
+__all__ = ["Authority", "Certificate", "Dnsmasq", "ForeignSockmap", "Lab", "LabError", "Namespace", "Nginx", "Penstock",
+           "Process", "TlsServer", "is_alive", "wait_until"]

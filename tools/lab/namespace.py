@@ -58,22 +58,22 @@ class Namespace:
         self.processes.append(process)
         return process
 
-    def socket(self, family=socket.AF_INET, kind=socket.SOCK_STREAM):
+    def socket(self, family=socket.AF_INET, kind=socket.SOCK_STREAM, protocol=0):
         """A socket that lives in this namespace; sockets stay where they were made, so only this call moves there."""
         home, there = os.open("/proc/thread-self/ns/net", os.O_RDONLY), os.open(f"/run/netns/{self.name}", os.O_RDONLY)
         try:
             set_namespace(there)
             try:
-                return socket.socket(family, kind)
+                return socket.socket(family, kind, protocol)
             finally:
                 set_namespace(home)
         finally:
             os.close(home)
             os.close(there)
 
-    def connect(self, address, port, timeout_s=20):
-        """A TCP connection from here."""
-        client = self.socket()
+    def connect(self, address, port, timeout_s=20, protocol=0):
+        """A TCP connection from here, or by another protocol of its kind."""
+        client = self.socket(protocol=protocol)
         client.settimeout(timeout_s)
         client.connect((address, port))
         return client

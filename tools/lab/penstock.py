@@ -22,7 +22,8 @@ def binary():
 class Penstock:
     """Runs `penstock run` in a namespace. `config` is a dict or YAML text; its `process` gets folders of its own."""
 
-    def __init__(self, namespace, pin_dir, config, name="penstock", user="nobody", start=True):
+    def __init__(self, namespace, pin_dir, config, name="penstock", user="nobody", environment=None,
+                 start=True):
         self.namespace = namespace
         self.name = name
         self.pin_dir = pathlib.Path(pin_dir)
@@ -31,6 +32,7 @@ class Penstock:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.config = self.directory / "penstock.yaml"
         self.user = user
+        self.environment = environment or {}
         self.process = None
         self.write(config)
         if start:
@@ -57,7 +59,7 @@ class Penstock:
         self.notify.bind(str(path))
         path.chmod(0o666)
         self.process = self.namespace.start(binary(), "run", "-c", self.config, name=self.name,
-                                            environment={**os.environ, "NOTIFY_SOCKET": str(path)})
+                                            environment={**os.environ, **self.environment, "NOTIFY_SOCKET": str(path)})
         if wait:
             self.wait_notify("READY=1")
 

@@ -73,6 +73,14 @@ static void live_set_origin(struct conn *conn)
 		live_set_addr(&addr, conn->live->origin_addr, &conn->live->origin_port);
 }
 
+static void live_set_why(struct stream_value *live, const char *why)
+{
+	if (!why)
+		live->why[0] = 0;
+	else if (strncmp(live->why, why, sizeof(live->why) - 1) != 0)
+		snprintf(live->why, sizeof(live->why), "%s", why);
+}
+
 void conn_live_relayed(struct conn *conn)
 {
 	const struct relay_dir *up = &conn->relay.up, *down = &conn->relay.down;
@@ -88,10 +96,9 @@ void conn_live_relayed(struct conn *conn)
 	live->bytes_up = up->delivered_bytes;
 	live->bytes_down = down->delivered_bytes;
 	live->active_ns = conn->active_ms * 1000000;
-	if (!busier->engine_reason)
-		live->why[0] = 0;
-	else if (strncmp(live->why, busier->engine_reason, sizeof(live->why) - 1) != 0)
-		snprintf(live->why, sizeof(live->why), "%s", busier->engine_reason);
+	live_set_why(live, busier->engine_reason ? busier->engine_reason
+			   : busier == up	 ? down->engine_reason
+						 : up->engine_reason);
 }
 
 void conn_live_request(struct conn *conn, const struct exchange_record *record)

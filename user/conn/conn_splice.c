@@ -88,8 +88,10 @@ static void conn_count_relayed(struct conn *conn)
 	uint64_t down_bytes = down->delivered_bytes - conn->counted_down_bytes;
 	struct tally *tally = conn_tally(conn);
 
-	if (up_bytes == 0 && down_bytes == 0)
+	if (up_bytes == 0 && down_bytes == 0) {
+		conn_live_relayed(conn); /* the engine may be another one */
 		return;
+	}
 	conn->active_ms = MAX(conn->active_ms, relay_active_ms(&conn->relay, conn_loop(conn)));
 	conn->counted_up_bytes += up_bytes;
 	conn->counted_down_bytes += down_bytes;

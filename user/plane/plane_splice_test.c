@@ -58,6 +58,16 @@ static int proof_connect(int *ret_one, int *ret_other)
 	return err;
 }
 
+/* As some agents and distributions have it. Relays take what a sockmap does not. */
+static bool proof_is_mptcp(int fd)
+{
+	int protocol = 0;
+	socklen_t len = sizeof(protocol);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) == 0 &&
+	       protocol == IPPROTO_MPTCP;
+}
+
 static int proof_connect_both(struct proof *proof)
 {
 	socklen_t len = sizeof(uint64_t);
@@ -69,6 +79,9 @@ static int proof_connect_both(struct proof *proof)
 	    (getsockopt(proof->client_side, SOL_SOCKET, SO_COOKIE, &proof->cookies[0], &len) ||
 	     getsockopt(proof->origin_side, SOL_SOCKET, SO_COOKIE, &proof->cookies[1], &len)))
 		err = -errno;
+	if (!err && proof_is_mptcp(proof->client_side))
+		return plane_fail(proof->error, -EOPNOTSUPP,
+				  "sockets are made MPTCP here, which no sockmap takes");
 	return err ? proof_fail(proof, err, "connecting over loopback") : 0;
 }
 

@@ -175,9 +175,35 @@ static enum relay_progress relay_drain_pipe(struct relay_dir *dir)
 	return RELAY_LIMIT;
 }
 
+/*
+ * There was an event, and nothing to splice. Where another program has the socket in a sockmap,
+ * what its verdict lets pass can be read, but not spliced (tcp_splice_read() looks at the receive
+ * queue alone): from there on it is copied.
+ */
+static enum relay_progress relay_pipe_is_dry(struct relay_dir *dir, struct loop *loop,
+					     size_t *share_bytes)
+{
+	uint64_t received_before = dir->received_bytes;
+	enum relay_progress progress;
+
+	if (*share_bytes < RELAY_SHARE_BYTES || !io_is_plain(dir->from)) {
+		dir->from->readable = false;
+		return RELAY_AGAIN;
+	}
+	relay_pipe_give(dir->pipe, true);
+	dir->pipe = NULL;
+	progress = relay_copy_once(dir, loop, share_bytes);
+	if (dir->received_bytes == received_before)
+		return progress;
+	dir->engine = RELAY_ENGINE_COPY;
+	dir->engine_reason = "what comes cannot be spliced: another program's sockmap has it";
+	return progress;
+}
+
 /* Fills the empty pipe as far as one go allows, then drains it. -EAGAIN on an empty pipe is the
  * descriptor's. */
-static enum relay_progress relay_pipe_once(struct relay_dir *dir, size_t *share_bytes)
+static enum relay_progress relay_pipe_once(struct relay_dir *dir, struct loop *loop,
+					   size_t *share_bytes)
 {
 	size_t filled_bytes = 0;
 
@@ -188,10 +214,8 @@ static enum relay_progress relay_pipe_once(struct relay_dir *dir, size_t *share_
 
 		if (n == -EAGAIN && filled_bytes)
 			break;
-		if (n == -EAGAIN) {
-			dir->from->readable = false;
-			return RELAY_AGAIN;
-		}
+		if (n == -EAGAIN)
+			return relay_pipe_is_dry(dir, loop, share_bytes);
 		/* What came before the end goes out first; a socket tells its error only once. */
 		if (n <= 0) {
 			dir->from_ended = true;
@@ -259,7 +283,7 @@ static enum relay_progress relay_move(struct relay_dir *dir, struct loop *loop)
 		if (share_bytes == 0)
 			return RELAY_YIELD;
 		if (relay_ready_engine(dir) == RELAY_ENGINE_PIPE)
-			progress = relay_pipe_once(dir, &share_bytes);
+			progress = relay_pipe_once(dir, loop, &share_bytes);
 		else
 			progress = relay_copy_once(dir, loop, &share_bytes);
 	}

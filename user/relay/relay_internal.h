@@ -121,7 +121,8 @@ int sockmap_socket_received_all(int fd, uint64_t *ret_bytes) MUST_CHECK;
 /* What it failed with, as -errno. */
 int sockmap_socket_error(const struct io *io);
 
-bool sockmap_socket_is_tcp(int fd);
+/* NULL: it is plain TCP. Else why a sockmap does not take it. */
+const char *sockmap_socket_why_not(const struct io *io);
 
 /* What the program left to us, and what it handed over. */
 uint64_t carried_passed(const struct relay_carried *carried);

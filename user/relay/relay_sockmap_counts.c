@@ -103,13 +103,17 @@ void relay_set_low_water(int fd, int bytes)
 	setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes));
 }
 
-bool sockmap_socket_is_tcp(int fd)
+const char *sockmap_socket_why_not(const struct io *io)
 {
 	int protocol = 0;
 	socklen_t len = sizeof(protocol);
 
-	return getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) == 0 &&
-	       protocol == IPPROTO_TCP;
+	if (!io_is_plain(io) ||
+	    getsockopt(io->watch.fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len))
+		protocol = 0;
+	if (protocol == IPPROTO_MPTCP)
+		return "MPTCP cannot be in a sockmap";
+	return protocol == IPPROTO_TCP ? NULL : "only plain TCP can be in a sockmap";
 }
 
 /* ---- what the program and we say to each other ---- */

@@ -36,11 +36,6 @@ static const char *sockmap_describe(int err)
 	}
 }
 
-static bool dir_can_enter(const struct relay_dir *dir)
-{
-	return dir->limit_bytes == RELAY_NO_LIMIT && io_is_plain(dir->from);
-}
-
 static bool dir_is_ready(const struct relay_dir *dir)
 {
 	return dir->kept_len == 0 && !dir->pipe && !dir->from_ended && !dir->from->failed &&
@@ -162,10 +157,10 @@ int relay_sockmap_enter(struct relay *relay, struct loop *loop, const char **ret
 	*ret_why = relay_sockmap_why_not();
 	if (*ret_why)
 		return -EOPNOTSUPP;
-	*ret_why = "only plain TCP can be in a sockmap";
-	if (!dir_can_enter(&relay->up) || !dir_can_enter(&relay->down) ||
-	    !sockmap_socket_is_tcp(relay->up.from->watch.fd) ||
-	    !sockmap_socket_is_tcp(relay->up.to->watch.fd))
+	*ret_why = sockmap_socket_why_not(relay->up.from);
+	if (!*ret_why)
+		*ret_why = sockmap_socket_why_not(relay->up.to);
+	if (*ret_why)
 		return -EOPNOTSUPP;
 	*ret_why = "a side is ending, or bytes are under way";
 	if (relay->up_shut || relay->down_shut || !dir_is_ready(&relay->up) ||

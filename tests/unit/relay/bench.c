@@ -99,21 +99,29 @@ void bench_finish(void)
 
 /* ---- sockets ---- */
 
-void connect_pair(int *ret_one, int *ret_other)
+int connect_pair_by(int protocol, int *ret_one, int *ret_other)
 {
 	struct addr addr = {
 	    .in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)},
 	    .len = sizeof(struct sockaddr_in)};
-	int listener = socket(AF_INET, SOCK_STREAM, 0);
+	int listener = socket(AF_INET, SOCK_STREAM, protocol);
 
+	if (listener < 0)
+		return -errno;
 	assert_int_equal(bind(listener, &addr.sa, addr.len), 0);
 	assert_int_equal(listen(listener, 1), 0);
 	assert_int_equal(getsockname(listener, &addr.sa, &addr.len), 0);
-	*ret_one = socket(AF_INET, SOCK_STREAM, 0);
+	*ret_one = socket(AF_INET, SOCK_STREAM, protocol);
 	assert_int_equal(connect(*ret_one, &addr.sa, addr.len), 0);
 	*ret_other = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
 	assert_true(*ret_other >= 0);
 	close(listener);
+	return 0;
+}
+
+void connect_pair(int *ret_one, int *ret_other)
+{
+	assert_int_equal(connect_pair_by(0, ret_one, ret_other), 0);
 }
 
 static void drive(void)

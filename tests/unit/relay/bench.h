@@ -54,6 +54,9 @@ void bench_relay(enum relay_engine engine, const struct conf_relay_tuning *tunin
 void bench_start(enum relay_engine engine);
 void bench_stop(void);
 
+/* Of this protocol: 0, or -errno where the kernel does not have it. The other end does not block.
+ */
+int connect_pair_by(int protocol, int *ret_one, int *ret_other);
 void connect_pair(int *ret_one, int *ret_other);
 
 /* Serves the loop so many times, waiting a little each time. */

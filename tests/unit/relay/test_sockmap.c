@@ -5,6 +5,8 @@
 
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -498,6 +500,14 @@ static void test_tuned_off(void **state)
 
 /* ---- sockets that cannot be in it ---- */
 
+static void replace_origin(int here, int there)
+{
+	close(bench.origin);
+	io_close(&bench.b);
+	bench.origin = there;
+	bench_replace_b(here);
+}
+
 static void test_unix_socket_is_copied(void **state)
 {
 	int pair[2];
@@ -505,27 +515,89 @@ static void test_unix_socket_is_copied(void **state)
 	(void)state;
 	bench_need_sockmap();
 	bench_connect();
-	close(bench.origin);
-	io_close(&bench.b);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
-	bench.origin = pair[0];
-	bench_replace_b(pair[1]);
+	replace_origin(pair[1], pair[0]);
 	bench_relay(RELAY_ENGINE_SOCKMAP, NULL);
 	chat(2);
 	expect_copied("only plain TCP can be in a sockmap");
 	bench_stop();
 }
 
-static void test_socket_in_a_foreign_sockmap_is_copied(void **state)
+static void test_mptcp_is_copied(void **state)
 {
-	uint64_t key = 1, value;
+	int here, there;
 
 	(void)state;
 	bench_need_sockmap();
 	bench_connect();
+	if (connect_pair_by(IPPROTO_MPTCP, &there, &here)) {
+		bench_relay(RELAY_ENGINE_COPY, NULL);
+		bench_stop();
+		printf("this kernel has no MPTCP, or net.mptcp.enabled is 0\n");
+		skip();
+	}
+	replace_origin(here, there);
+	bench_relay(RELAY_ENGINE_SOCKMAP, NULL);
+	chat(2);
+	expect_copied("MPTCP cannot be in a sockmap");
+	bench_stop();
+}
+
+static void test_socket_with_another_protocol_on_top_is_copied(void **state)
+{
+	(void)state;
+	bench_need_sockmap();
+	bench_connect();
+	if (setsockopt(bench.b.watch.fd, IPPROTO_TCP, TCP_ULP, "tls", 3)) {
+		bench_relay(RELAY_ENGINE_COPY, NULL);
+		bench_stop();
+		printf("this kernel has no tls module, or it is not loaded\n");
+		skip();
+	}
+	bench_relay(RELAY_ENGINE_SOCKMAP, NULL);
+	chat(2);
+	expect_copied("a socket has another protocol on top");
+	bench_stop();
+}
+
+static void put_in_foreign_sockmap(int fd)
+{
+	uint64_t key = 1, value = (uint64_t)fd;
+
 	bench_start_foreign();
-	value = (uint64_t)bench.a.watch.fd;
 	assert_int_equal(bpf_map_update_elem(bench_foreign_src(), &key, &value, BPF_ANY), 0);
+}
+
+/* Whose verdict lets all pass: it can be read, but not spliced. */
+static void test_pipe_over_a_foreign_sockmap(void **state)
+{
+	(void)state;
+	bench_need_sockmap();
+	bench_connect();
+	put_in_foreign_sockmap(bench.a.watch.fd);
+	bench_relay(RELAY_ENGINE_PIPE, NULL);
+	message(bench.client, bench.origin, "from a socket that is in the map");
+	message(bench.origin, bench.client, "and from one that is not");
+	assert_int_equal(bench.relay.up.engine, RELAY_ENGINE_COPY);
+	assert_string_equal(bench.relay.up.engine_reason,
+			    "what comes cannot be spliced: another program's sockmap has it");
+	assert_int_equal(bench.relay.down.engine, RELAY_ENGINE_PIPE);
+	transfer(bench.client, bench.origin, 3 << 20, 65536);
+	shutdown(bench.client, SHUT_WR);
+	expect_end(bench.origin);
+	shutdown(bench.origin, SHUT_WR);
+	expect_end(bench.client);
+	assert_int_equal(bench.verdict, RELAY_OVER);
+	bench_stop();
+	bench_stop_foreign();
+}
+
+static void test_socket_in_a_foreign_sockmap_is_copied(void **state)
+{
+	(void)state;
+	bench_need_sockmap();
+	bench_connect();
+	put_in_foreign_sockmap(bench.a.watch.fd);
 	bench_relay(RELAY_ENGINE_SOCKMAP, NULL);
 	chat(2);
 	expect_copied("a socket is in another program's sockmap");
@@ -597,7 +669,10 @@ int main(void)
 	    cmocka_unit_test(test_chat_goes_in_and_bulk_comes_back),
 	    cmocka_unit_test(test_tuned_off),
 	    cmocka_unit_test(test_unix_socket_is_copied),
+	    cmocka_unit_test(test_mptcp_is_copied),
+	    cmocka_unit_test(test_socket_with_another_protocol_on_top_is_copied),
 	    cmocka_unit_test(test_socket_in_a_foreign_sockmap_is_copied),
+	    cmocka_unit_test(test_pipe_over_a_foreign_sockmap),
 	    cmocka_unit_test(test_difference_at_the_end_turns_it_off),
 	    cmocka_unit_test(test_stall_breaks_the_stream_and_turns_it_off),
 	};
