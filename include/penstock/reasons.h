@@ -74,7 +74,11 @@
 	X(PROXY_MALFORMED, proxy_malformed, \
 	  "no valid PROXY protocol header from where one is expected") \
 	X(PROXY_TIMEOUT, proxy_timeout, "no complete PROXY protocol header in time") \
-	X(ACCESS_DENIED, access_denied, "the client's address is not allowed here")
+	X(ACCESS_DENIED, access_denied, "the client's address is not allowed here") \
+	X(TLS_TRUNCATED, tls_truncated, \
+	  "TLS ended without close_notify: the end of the stream may be missing") \
+	X(TLS_KEY_UPDATE, tls_key_update, \
+	  "the peer changed its TLS keys, and this kernel cannot follow")
 
 #define PENSTOCK_ENUM_STEER(name, word, help) STEER_##name,
 #define PENSTOCK_ENUM_CLOSE(name, word, help) CLOSE_##name,

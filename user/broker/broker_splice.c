@@ -23,7 +23,9 @@ static bool splice_may_use_sockmap(const struct conf *conf)
 		for (size_t j = 0; j < conf->listeners[i].n_routes; j++) {
 			const struct conf_route *route = &conf->listeners[i].routes[j];
 
-			if (route->lane == CONF_LANE_SPLICE &&
+			if (conf_route_is_stream(route) &&
+			    (route->lane == CONF_LANE_SPLICE ||
+			     (!conf->listeners[i].tls && !route->origin->tls)) &&
 			    (route->relay == CONF_RELAY_AUTO || route->relay == CONF_RELAY_SOCKMAP))
 				return true;
 		}

@@ -8,8 +8,8 @@
 const char *show_stat_help(const char *word)
 {
 	for (int i = 0; i < STAT_MAX; i++)
-		if (strcmp(stats_word((enum stat)i), word) == 0)
-			return stats_help((enum stat)i);
+		if (strcmp(stats_word((enum stats_counter)i), word) == 0)
+			return stats_help((enum stats_counter)i);
 	return "";
 }
 

@@ -224,7 +224,7 @@ struct conf_origin {
 	struct conf_server *servers;
 	size_t n_servers; /* at least 1 */
 	struct conf_client_tls *tls; /* NULL: in the clear */
-	bool is_stream; /* for routes with "to": bytes as they are, not HTTP */
+	bool is_stream; /* speaks no HTTP: a route with "to" carries bytes as they are */
 	enum conf_balance balance;
 	uint32_t connect_timeout_ms; /* connect and TLS handshake, per attempt */
 	uint32_t response_timeout_ms; /* silence while a response is awaited or under way */
@@ -380,6 +380,14 @@ bool conf_nets_contain(const struct conf_nets *nets, const struct addr *addr);
  * in "…" where there is no room. Returns `text`. */
 #define CONF_MATCH_TEXT_MAX 1024
 const char *conf_route_format_match(const struct conf_route *route, char text[CONF_MATCH_TEXT_MAX]);
+
+/* Bytes and no requests: "pass", or "to" an origin of streams. Such a route is final once the
+ * ClientHello was seen. */
+static inline bool conf_route_is_stream(const struct conf_route *route)
+{
+	return route->lane == CONF_LANE_SPLICE ||
+	       (route->lane == CONF_LANE_TERMINATE && route->origin && route->origin->is_stream);
+}
 
 const char *conf_lane_word(enum conf_lane lane);
 const char *conf_relay_word(enum conf_relay relay);

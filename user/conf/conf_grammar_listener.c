@@ -58,14 +58,17 @@ static const struct conf_key route_keys[] = {
 	"Networks of the addresses of this host that clients connect to."),
     KEY("to", shape_target, NULL,
 	"Requests go to this origin: a name, or http:// or https:// with an address and port. TLS "
-	"and HTTP end here."),
+	"and HTTP end here. With tcp:// or tls://, or a name of \"protocol: tcp\", only TLS ends: "
+	"the "
+	"bytes within go on as they are."),
     KEY("pass", shape_target, NULL,
 	"Bytes go to this origin as they are: a name, or tcp:// with an address and port."),
     KEY("steer", shape_target, NULL,
 	"Packets go to this origin within the kernel: a name, or udp:// or tcp:// with an IPv4 "
 	"address and port."),
-    KEY("relay", shape_relay, "auto", "How bytes are carried; auto chooses. Only with \"pass\"."),
-    KEY("limits", shape_route_limits, ALL_FALLBACKS, "Bounds of bandwidth. Only with \"pass\"."),
+    KEY("relay", shape_relay, "auto",
+	"How bytes are carried; auto chooses. With \"pass\", and with \"to\" a stream."),
+    KEY("limits", shape_route_limits, ALL_FALLBACKS, "Bounds of bandwidth, as for \"relay\"."),
     KEY_NOT_YET("redirect", "Answer with a redirect."),
     KEY_NOT_YET("respond", "Answer with a fixed status and text."),
     KEY_NOT_YET("method", "Methods of requests."),
@@ -166,7 +169,7 @@ static const struct conf_key listener_keys[] = {
     KEY("protocol", shape_protocol, "tcp",
 	"udp is for steer routes only, which may leave it to their URL."),
     KEY("tls", conf_shape_server_tls, NULL,
-	"TLS ends here, for the routes with \"to\"; without it they are plain HTTP."),
+	"TLS ends here, for the routes with \"to\"; without it they take what is not encrypted."),
     KEY("max_connections", conf_shape_count, "10000",
 	"Client connections at once, over all threads."),
     KEY("timeouts", shape_listener_timeouts, ALL_FALLBACKS, "How long clients may take."),

@@ -105,6 +105,8 @@ static NUMBER(shape_retries, 0, 16);
 static TEXT(shape_address, "an address", conf_check_host, "^[0-9A-Fa-f:.]+$");
 static DURATION_OR_OFF(shape_slow_start, 1, 1 * HOUR);
 
+static WORDS(shape_protocol, {"http1", CONF_PROTOCOL_HTTP1, false},
+	     {"http2", CONF_PROTOCOL_HTTP2, true}, {"tcp", CONF_PROTOCOL_TCP, false});
 static WORDS(shape_balance, {"round_robin", CONF_BALANCE_ROUND_ROBIN, false},
 	     {"least_connections", CONF_BALANCE_LEAST_CONNECTIONS, false},
 	     {"power_of_two", CONF_BALANCE_POWER_OF_TWO, false},
@@ -151,6 +153,8 @@ static MAPPING(shape_origin_timeouts, "a mapping of durations", origin_timeout_k
 static const struct conf_key origin_keys[] = {
     KEY_REQUIRED("servers", shape_servers, "[\"192.0.2.1:8200\"]",
 		 "The servers; each can do the same."),
+    KEY("protocol", shape_protocol, "http1",
+	"What routes with \"to\" speak with the servers: requests, or with tcp bytes as they are."),
     KEY("tls", shape_client_tls, "off", "TLS toward the servers for routes with \"to\", verified."),
     KEY("balance", shape_balance, "round_robin", "How a server is chosen."),
     KEY("timeouts", shape_origin_timeouts, ALL_FALLBACKS, "How long servers may take."),
@@ -167,7 +171,6 @@ static const struct conf_key origin_keys[] = {
     KEY("proxy_protocol", shape_proxy_protocol, "off",
 	"Tells servers who the client is, in this version of the PROXY protocol."),
     KEY("socket", shape_origin_socket, ALL_FALLBACKS, "Options of the sockets to servers."),
-    KEY_NOT_YET("protocol", "http1 or http2."),
     KEY_NOT_YET("resolve", "How host names are looked up."),
     KEY_END,
 };

@@ -337,9 +337,18 @@ void conf_origins_done(struct conf_context *context);
 /* By name, or canonical URL; NULL: there is none. */
 struct conf_origin *conf_origin_find(struct conf_context *context, const char *name);
 
+/* Values of "protocol" in an origin. */
+enum { CONF_PROTOCOL_HTTP1, CONF_PROTOCOL_HTTP2, CONF_PROTOCOL_TCP };
+
+/* What the scheme of a URL tells of an origin. */
+struct conf_origin_kind {
+	bool is_tls;
+	bool is_stream;
+};
+
 /* An origin with one server and every fallback. NULL: no memory, reported. */
 const struct conf_origin *conf_origin_in_place(struct conf_context *context, const char *name,
-					       struct str address, bool is_tls,
+					       struct str address, struct conf_origin_kind kind,
 					       struct conf_mark mark);
 
 /*

@@ -170,8 +170,8 @@ static void conf_lint_defer_accept(struct conf_context *context,
 {
 	const struct conf_route *first = listener->routes;
 
-	if (listener->socket.defer_accept_s && first->lane == CONF_LANE_SPLICE && !first->sni &&
-	    !first->alpn)
+	if (listener->socket.defer_accept_s && conf_route_is_stream(first) && !first->sni &&
+	    !first->alpn && (first->lane == CONF_LANE_SPLICE || !listener->tls))
 		conf_diag_warn(context->diag, first->mark,
 			       "with \"defer_accept\" a client that waits for the server to speak "
 			       "first waits for %u s",

@@ -131,7 +131,7 @@ static void conf_lint_origin(struct conf_context *context, const struct conf_ori
 /* How the routes use an origin. */
 struct conf_use {
 	bool is_used;
-	bool is_requested; /* by "to" */
+	bool is_requested; /* gets requests, not streams */
 };
 
 static void conf_note_uses(const struct conf_listener *listener, struct conf_use *uses)
@@ -142,7 +142,7 @@ static void conf_note_uses(const struct conf_listener *listener, struct conf_use
 		if (!route->origin)
 			continue;
 		uses[route->origin->index].is_used = true;
-		uses[route->origin->index].is_requested |= route->lane == CONF_LANE_TERMINATE;
+		uses[route->origin->index].is_requested |= !conf_route_is_stream(route);
 	}
 }
 

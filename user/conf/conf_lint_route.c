@@ -93,11 +93,16 @@ static bool conf_alpn_covers(const struct conf_route *first, const struct conf_r
 static bool conf_route_names_cover(const struct conf_listener *listener,
 				   const struct conf_route *first, const struct conf_route *second)
 {
+	const char *first_name = first->sni ? first->sni : first->host;
+
 	if (first->lane == CONF_LANE_SPLICE)
 		return conf_name_covers(first->sni, second->sni);
 	if (second->lane == CONF_LANE_SPLICE)
-		return listener->tls && second->sni &&
-		       conf_name_covers(first->sni ? first->sni : first->host, second->sni);
+		return listener->tls && second->sni && conf_name_covers(first_name, second->sni);
+	if (conf_route_is_stream(first))
+		return conf_name_covers(first->sni, second->sni);
+	if (conf_route_is_stream(second))
+		return !listener->tls || conf_name_covers(first_name, second->sni);
 	return conf_name_covers(first->sni, second->sni) &&
 	       conf_name_covers(first->host, second->host) &&
 	       conf_path_covers(first->path, second->path);

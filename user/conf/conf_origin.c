@@ -120,8 +120,18 @@ static void conf_origin_fill_servers(struct conf_context *context, struct conf_o
 	}
 }
 
+/* Streams offer no protocol: what they carry is not known here. */
+static void conf_client_tls_fill_alpn(struct conf_context *context, struct conf_client_tls *tls)
+{
+	tls->alpn = conf_keep(context, 1, sizeof(*tls->alpn));
+	if (!tls->alpn)
+		return;
+	tls->alpn[0] = "http/1.1";
+	tls->n_alpn = 1;
+}
+
 static struct conf_client_tls *conf_client_tls_make(struct conf_context *context,
-						    const struct conf_node *node,
+						    const struct conf_node *node, bool is_stream,
 						    struct conf_mark mark)
 {
 	struct conf_client_tls *tls = conf_keep(context, 1, sizeof(*tls));
@@ -134,6 +144,8 @@ static struct conf_client_tls *conf_client_tls_make(struct conf_context *context
 	tls->server_name = conf_text_at(context, node, "server_name");
 	tls->verify = conf_number_at(node, "verify") != 0;
 	tls->kernel = (enum conf_kernel_tls)conf_number_at(node, "kernel");
+	if (!is_stream)
+		conf_client_tls_fill_alpn(context, tls);
 	return tls;
 }
 
@@ -143,7 +155,7 @@ static void conf_origin_fill_tls(struct conf_context *context, struct conf_origi
 	const struct conf_node *node = conf_switched(context, tls, &conf_shape_client_tls);
 
 	if (node)
-		origin->tls = conf_client_tls_make(context, node, tls->mark);
+		origin->tls = conf_client_tls_make(context, node, origin->is_stream, tls->mark);
 }
 
 static const char *conf_bytes_at(struct conf_context *context, const struct conf_node *node,
@@ -259,7 +271,7 @@ static void conf_connecting_print(const struct conf_origin *origin, FILE *out)
 /* One fact a line: no value holds a line end, so two origins that differ never look the same. */
 static void conf_origin_print(const struct conf_origin *origin, FILE *out)
 {
-	fprintf(out, "%s\n", origin->name);
+	fprintf(out, "%s\n%s", origin->name, origin->is_stream ? "stream\n" : "");
 	for (size_t i = 0; i < origin->n_servers; i++)
 		conf_server_print(&origin->servers[i], out);
 	if (origin->tls)
@@ -303,6 +315,7 @@ static void conf_origin_build(struct conf_context *context, const struct conf_no
 	origin = conf_origin_add(context, node->key->text, node->key->mark);
 	if (!origin)
 		return;
+	origin->is_stream = conf_number_at(node, "protocol") == CONF_PROTOCOL_TCP;
 	conf_origin_fill_servers(context, origin, conf_at(node, "servers"));
 	conf_origin_fill_tls(context, origin, conf_at(node, "tls"));
 	conf_origin_fill_rest(context, origin, node);
@@ -319,7 +332,7 @@ void conf_origins_build(struct conf_context *context)
 }
 
 const struct conf_origin *conf_origin_in_place(struct conf_context *context, const char *name,
-					       struct str address, bool is_tls,
+					       struct str address, struct conf_origin_kind kind,
 					       struct conf_mark mark)
 {
 	const struct conf_node *node = conf_check_empty(context, &conf_shape_origin), *tls_node;
@@ -332,9 +345,11 @@ const struct conf_origin *conf_origin_in_place(struct conf_context *context, con
 		return NULL;
 	origin->n_servers = 1;
 	conf_server_fill(context, &origin->servers[0], address, mark);
-	if (is_tls) {
+	origin->is_stream = kind.is_stream;
+	if (kind.is_tls) {
 		tls_node = conf_check_empty(context, &conf_shape_client_tls);
-		origin->tls = tls_node ? conf_client_tls_make(context, tls_node, mark) : NULL;
+		origin->tls =
+		    tls_node ? conf_client_tls_make(context, tls_node, kind.is_stream, mark) : NULL;
 	}
 	conf_origin_fill_rest(context, origin, node);
 	conf_origin_identify(context, origin);

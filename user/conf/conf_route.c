@@ -51,35 +51,44 @@ static const char *conf_lower_at(struct conf_context *context, const struct conf
 	return text;
 }
 
-/* Keys that say nothing in a lane. */
+/* Keys that say nothing in a route of this kind. */
 static void conf_route_check_keys(struct conf_context *context, const struct conf_node *node,
-				  const struct conf_lane_key *lane)
+				  const struct conf_lane_key *lane, const struct conf_route *route)
 {
-	const unsigned int ended = 1 << CONF_LANE_TERMINATE, passed = 1 << CONF_LANE_SPLICE;
+	enum { REQUESTS = 1, ENDED_STREAMS = 2, PASSED = 4, STEERED = 8 };
+	/* Of an origin that is not there either may be meant. */
+	const unsigned int kind = lane->lane == CONF_LANE_STEER	   ? STEERED
+				  : lane->lane == CONF_LANE_SPLICE ? PASSED
+				  : !route->origin		   ? REQUESTS | ENDED_STREAMS
+				  : route->origin->is_stream	   ? ENDED_STREAMS
+								   : REQUESTS;
+	const unsigned int streams = PASSED | ENDED_STREAMS;
 	const struct {
 		const char *key;
-		unsigned int lanes;
+		unsigned int kinds;
 		const char *why; /* NULL: it would have a meaning, but is not built */
 	} rules[] = {
-	    {"host", ended, "only requests have a host; use \"sni\", or \"to\""},
-	    {"path", ended, "only requests have a path; use \"to\""},
-	    {"sni", ended | passed, "packets are steered before anything is read"},
-	    {"alpn", ended | passed, "packets are steered before anything is read"},
-	    {"source", ended | passed, NULL},
-	    {"destination", ended | passed, "what is steered is told by the addresses of \"bind\""},
-	    {"relay", passed, "it is how \"pass\" carries bytes"},
-	    {"limits", passed, NULL},
+	    {"host", REQUESTS, "only requests have a host; use \"sni\", or \"to\" with http"},
+	    {"path", REQUESTS, "only requests have a path; use \"to\" with http"},
+	    {"sni", REQUESTS | streams, "packets are steered before anything is read"},
+	    {"alpn", REQUESTS | streams, "packets are steered before anything is read"},
+	    {"source", REQUESTS | streams, NULL},
+	    {"destination", REQUESTS | streams,
+	     "what is steered is told by the addresses of \"bind\""},
+	    {"relay", streams, "it is how streams of bytes are carried"},
+	    {"limits", streams, NULL},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
 		const struct conf_node *value = conf_at(node, rules[i].key);
 
-		if (!value || !value->mark.line || rules[i].lanes & 1u << lane->lane)
+		if (!value || !value->mark.line || rules[i].kinds & kind)
 			continue;
 		if (rules[i].why)
 			conf_diag_add(context->diag, value->key->mark,
-				      "\"%s\" has no meaning beside \"%s\": %s", rules[i].key,
-				      lane->name, rules[i].why);
+				      "\"%s\" has no meaning beside \"%s\"%s: %s", rules[i].key,
+				      lane->name, kind == ENDED_STREAMS ? " a stream" : "",
+				      rules[i].why);
 		else
 			conf_diag_add(context->diag, value->key->mark,
 				      "\"%s\" is not built yet beside \"%s\"", rules[i].key,
@@ -114,11 +123,11 @@ static void conf_build_route(struct conf_context *context, const struct conf_nod
 	if (!lane)
 		return;
 	route->lane = lane->lane;
-	conf_route_check_keys(context, node, lane);
 	conf_route_fill(context, route, node);
 	target = conf_at(node, lane->name);
 	if (target)
 		route->origin = conf_target_resolve(context, target, lane->lane, transport);
+	conf_route_check_keys(context, node, lane, route);
 }
 
 /* The transport is the protocol's, or where that is not given the one of a URL to steer to. */

@@ -12,7 +12,7 @@ struct conf_scheme {
 	uint16_t port; /* where the URL has none; 0: it must */
 	bool is_tls;
 	enum conf_transport transport;
-	bool not_yet;
+	bool is_stream;
 };
 
 static const struct conf_scheme conf_schemes[] = {
@@ -20,14 +20,13 @@ static const struct conf_scheme conf_schemes[] = {
     {"https", CONF_LANE_TERMINATE, 443, true, CONF_TRANSPORT_TCP, false},
     {"tcp", CONF_LANE_TERMINATE, 0, false, CONF_TRANSPORT_TCP, true},
     {"tls", CONF_LANE_TERMINATE, 0, true, CONF_TRANSPORT_TCP, true},
-    {"tcp", CONF_LANE_SPLICE, 0, false, CONF_TRANSPORT_TCP, false},
-    {"tls", CONF_LANE_SPLICE, 0, true, CONF_TRANSPORT_TCP, true},
-    {"udp", CONF_LANE_STEER, 0, false, CONF_TRANSPORT_UDP, false},
-    {"tcp", CONF_LANE_STEER, 0, false, CONF_TRANSPORT_TCP, false},
+    {"tcp", CONF_LANE_SPLICE, 0, false, CONF_TRANSPORT_TCP, true},
+    {"udp", CONF_LANE_STEER, 0, false, CONF_TRANSPORT_UDP, true},
+    {"tcp", CONF_LANE_STEER, 0, false, CONF_TRANSPORT_TCP, true},
 };
 
 static const char *const conf_lane_schemes[] = {
-    [CONF_LANE_TERMINATE] = "http:// or https://",
+    [CONF_LANE_TERMINATE] = "http://, https://, tcp:// or tls://",
     [CONF_LANE_SPLICE] = "tcp://",
     [CONF_LANE_STEER] = "udp:// or tcp://",
 };
@@ -44,12 +43,14 @@ static const struct conf_scheme *conf_scheme_find(struct conf_context *context,
 	for (size_t i = 0; i < ARRAY_LEN(conf_schemes); i++) {
 		const struct conf_scheme *scheme = &conf_schemes[i];
 
-		if (scheme->lane != lane || !str_is_equal_nocase(str_from(scheme->name), name))
-			continue;
-		if (!scheme->not_yet)
+		if (scheme->lane == lane && str_is_equal_nocase(str_from(scheme->name), name))
 			return scheme;
-		conf_diag_add(context->diag, target->mark, "%s: %s:// in \"%s\" is not built yet",
-			      CONF_QUOTE(target->text), scheme->name, target->key->text.ptr);
+	}
+	if (lane == CONF_LANE_SPLICE && str_is_equal_nocase(STR("tls"), name)) {
+		conf_diag_add(context->diag, target->mark,
+			      "%s: \"pass\" leaves bytes as they are; use tcp://, or \"to\" where "
+			      "they are to be encrypted",
+			      CONF_QUOTE(target->text));
 		return NULL;
 	}
 	conf_diag_add(context->diag, target->mark, "%s: \"%s\" takes %s, or the name of an origin",
@@ -88,7 +89,7 @@ static bool conf_authority_read(struct conf_context *context, const struct conf_
 				const struct conf_scheme *scheme, struct str rest,
 				struct conf_authority *ret_authority)
 {
-	const char *wrong = scheme->lane == CONF_LANE_TERMINATE ? conf_url_cut(&rest) : NULL;
+	const char *wrong = scheme->is_stream ? NULL : conf_url_cut(&rest);
 
 	if (!wrong && rest.len > sizeof(ret_authority->text) - sizeof(":65535"))
 		wrong = "is longer than an address";
@@ -121,6 +122,7 @@ static const struct conf_origin *conf_target_url(struct conf_context *context,
 	struct conf_endpoint endpoint;
 	const struct conf_origin *origin;
 	struct conf_authority authority;
+	struct conf_origin_kind kind;
 
 	if (!scheme || !conf_authority_read(context, target, scheme, rest, &authority) ||
 	    conf_endpoint_parse(str_from(authority.text), &endpoint))
@@ -135,8 +137,8 @@ static const struct conf_origin *conf_target_url(struct conf_context *context,
 	origin = conf_origin_find(context, name);
 	if (origin)
 		return origin;
-	return conf_origin_in_place(context, name, str_from(authority.text), scheme->is_tls,
-				    target->mark);
+	kind = (struct conf_origin_kind){.is_tls = scheme->is_tls, .is_stream = scheme->is_stream};
+	return conf_origin_in_place(context, name, str_from(authority.text), kind, target->mark);
 }
 
 static void conf_complain_target(struct conf_context *context, const struct conf_node *target,

@@ -23,7 +23,7 @@ static const unsigned int conn_allowed[CONN_STATE_MAX] = {
     [CONN_HELLO] = TO(CONNECT) | TO(HANDSHAKE) | TO(HTTP) | TO(CLOSED),
     [CONN_CONNECT] = TO(RELAY) | TO(CLOSED),
     [CONN_RELAY] = TO(CLOSED),
-    [CONN_HANDSHAKE] = TO(HTTP) | TO(CLOSED),
+    [CONN_HANDSHAKE] = TO(CONNECT) | TO(HTTP) | TO(CLOSED),
     [CONN_HTTP] = TO(CLOSED),
     [CONN_CLOSED] = 0,
 };

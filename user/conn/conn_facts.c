@@ -29,7 +29,7 @@ static void conn_add_tls_facts(const struct conn *conn, struct proxy_facts *fact
 {
 	struct tls_facts tls;
 
-	if (conn->state != CONN_HTTP || !conn->is_tls)
+	if (conn->route->lane != CONF_LANE_TERMINATE || !conn->is_tls)
 		return;
 	tls_get_facts(&conn->io, &tls);
 	facts->tls_version = tls.version;

@@ -52,7 +52,7 @@ static int conn_keep_hello(struct conn *conn, const struct client_hello *hello)
 	}
 	if (hello->alpn_len_bytes == 0 || !conn->route)
 		return 0;
-	if (conn->route->lane == CONF_LANE_SPLICE && !conn->route->origin->proxy_protocol)
+	if (conf_route_is_stream(conn->route) && !conn->route->origin->proxy_protocol)
 		return 0;
 	conn->alpn = malloc(hello->alpn_len_bytes);
 	if (!conn->alpn)
@@ -62,11 +62,33 @@ static int conn_keep_hello(struct conn *conn, const struct client_hello *hello)
 	return 0;
 }
 
+/* A stream's ALPN is its route's. Without one it is the listener's, unless that is HTTP's. */
+static bool conn_route_answers_alpn(const struct conn *conn)
+{
+	if (!conf_route_is_stream(conn->route))
+		return false;
+	for (size_t i = 0; i < conn->listener->n_routes; i++)
+		if (!conf_route_is_stream(&conn->listener->routes[i]))
+			return true;
+	return conn->route->n_alpn > 0;
+}
+
+static enum conn_state conn_start_tls(struct conn *conn)
+{
+	const struct conf_route *route = conn->route;
+
+	if (tls_start_server(&conn->io,
+			     conn->lease->snapshot->server_contexts[conn->listener->index],
+			     conn_loop(conn)))
+		return conn_end(conn, CLOSE_OUT_OF_MEMORY);
+	if (conn_route_answers_alpn(conn))
+		tls_answer_alpn(&conn->io, route->alpn, route->n_alpn);
+	return CONN_HANDSHAKE;
+}
+
 /* Where a connection whose first bytes are known goes. */
 static enum conn_state conn_choose_lane(struct conn *conn, const struct client_hello *hello)
 {
-	struct tls_server_ctx *context =
-	    conn->lease->snapshot->server_contexts[conn->listener->index];
 	struct route_seen seen = conn_seen(conn, hello);
 
 	conn->route = route_connection(conn->listener, &seen);
@@ -78,13 +100,9 @@ static enum conn_state conn_choose_lane(struct conn *conn, const struct client_h
 		return conn_end(conn, CLOSE_NO_ROUTE);
 	}
 	conn_live_route(conn);
-	if (conn->route->lane == CONF_LANE_SPLICE)
-		return CONN_CONNECT;
-	if (!conn->is_tls)
-		return CONN_HTTP;
-	if (tls_start_server(&conn->io, context, conn_loop(conn)))
-		return conn_end(conn, CLOSE_OUT_OF_MEMORY);
-	return CONN_HANDSHAKE;
+	if (conn->route->lane == CONF_LANE_TERMINATE && conn->is_tls)
+		return conn_start_tls(conn);
+	return conf_route_is_stream(conn->route) ? CONN_CONNECT : CONN_HTTP;
 }
 
 static bool conn_is_allowed(const struct conn *conn)
@@ -129,7 +147,7 @@ static enum conn_state conn_choose_for_silent(struct conn *conn)
 
 	if (conn->lease->thread->is_draining)
 		return conn_end(conn, CLOSE_SHUTDOWN);
-	if (!route || route->lane != CONF_LANE_SPLICE)
+	if (!route || !conf_route_is_stream(route))
 		return conn_end(conn, CLOSE_HELLO_TIMEOUT);
 	return conn_choose_lane(conn, &no_hello);
 }

@@ -12,10 +12,10 @@ enum conn_state {
 	CONN_NEW,
 	CONN_PROXY, /* reading ahead for a PROXY protocol header */
 	CONN_HELLO, /* reading ahead for a ClientHello */
-	CONN_CONNECT, /* splice lane: waiting for the origin */
-	CONN_RELAY, /* splice lane: bytes flow */
-	CONN_HANDSHAKE, /* terminate lane: TLS with the client */
-	CONN_HTTP, /* terminate lane: requests are served */
+	CONN_HANDSHAKE, /* TLS with the client */
+	CONN_CONNECT, /* a stream: waiting for the origin */
+	CONN_RELAY, /* a stream: bytes flow */
+	CONN_HTTP, /* requests are served */
 	CONN_CLOSED,
 	CONN_STATE_MAX
 };
@@ -60,7 +60,7 @@ struct conn {
 	struct list node; /* in thread->conns */
 	struct conn_lease *lease;
 	const struct conf_listener *listener;
-	const struct conf_route *route; /* splice lane: final; else the first that could serve */
+	const struct conf_route *route; /* of streams: final; else the first that could serve */
 	enum conn_state state;
 	enum close_reason reason; /* why CONN_CLOSED was entered */
 	bool is_running; /* inside conn_run(): a callback asks for another round instead of

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The access log: one line per spliced connection and per request, and one for each connection that
+/* The access log: one line per stream and per request, and one for each connection that
  * ended badly. */
 #include "conn/conn_internal.h"
 
@@ -16,20 +16,30 @@ static struct str conn_text(const char *text)
 	return text && *text ? str_from(text) : STR("-");
 }
 
-static void conn_log_spliced(const struct conn *conn, const char *peer, const char *reason)
+/* Of bytes that are passed on nobody here knows. */
+static struct str conn_tls_text(const struct conn *conn, const struct io *io)
+{
+	return conn_text(conn->route->lane == CONF_LANE_TERMINATE ? io->ops->name : NULL);
+}
+
+static void conn_log_stream(const struct conn *conn, const char *peer, const char *reason)
 {
 	const struct relay *relay = &conn->relay;
 
-	log_info("connection", LOG_TEXT("listener", conn->listener->name), LOG_TEXT("client", peer),
-		 LOG_STR("sni", conn_text(conn->sni)), LOG_TEXT("lane", "splice"),
-		 LOG_TEXT("origin", conn->route->origin->name),
-		 LOG_STR("server", conn_text(conn->origin ? conn->origin->server_text : NULL)),
-		 LOG_TEXT("relay_up", relay_engine_word(relay->up.engine)),
-		 LOG_TEXT("relay_down", relay_engine_word(relay->down.engine)),
-		 LOG_INT("bytes_up", relay->up.delivered_bytes),
-		 LOG_INT("bytes_down", relay->down.delivered_bytes),
-		 LOG_INT("duration_ms", loop_now_ms(conn_loop(conn)) - conn->accepted_ms),
-		 LOG_TEXT("reason", reason), LOG_STR("detail", conn_text(conn->detail)));
+	log_info(
+	    "connection", LOG_TEXT("listener", conn->listener->name), LOG_TEXT("client", peer),
+	    LOG_STR("sni", conn_text(conn->sni)),
+	    LOG_TEXT("lane", conf_lane_word(conn->route->lane)),
+	    LOG_TEXT("origin", conn->route->origin->name),
+	    LOG_STR("server", conn_text(conn->origin ? conn->origin->server_text : NULL)),
+	    LOG_STR("client_tls", conn_tls_text(conn, &conn->io)),
+	    LOG_STR("origin_tls", conn->origin ? conn_tls_text(conn, &conn->origin->io) : STR("-")),
+	    LOG_TEXT("relay_up", relay_engine_word(relay->up.engine)),
+	    LOG_TEXT("relay_down", relay_engine_word(relay->down.engine)),
+	    LOG_INT("bytes_up", relay->up.delivered_bytes),
+	    LOG_INT("bytes_down", relay->down.delivered_bytes),
+	    LOG_INT("duration_ms", loop_now_ms(conn_loop(conn)) - conn->accepted_ms),
+	    LOG_TEXT("reason", reason), LOG_STR("detail", conn_text(conn->detail)));
 }
 
 void conn_log_open(const struct conn *conn)
@@ -37,7 +47,7 @@ void conn_log_open(const struct conn *conn)
 	char peer[ADDR_TEXT_MAX];
 
 	if (conn_logs_access(conn))
-		conn_log_spliced(conn, addr_format(&conn->peer, peer), "open");
+		conn_log_stream(conn, addr_format(&conn->peer, peer), "open");
 }
 
 /* Ends that are everyday life of HTTP connections say nothing that the requests' own lines did not.
@@ -55,8 +65,8 @@ void conn_log_closed(const struct conn *conn)
 	if (!conn_logs_access(conn))
 		return;
 	addr_format(&conn->peer, peer);
-	if (conn->route && conn->route->lane == CONF_LANE_SPLICE) {
-		conn_log_spliced(conn, peer, close_reason_word(conn->reason));
+	if (conn->route && conf_route_is_stream(conn->route)) {
+		conn_log_stream(conn, peer, close_reason_word(conn->reason));
 		return;
 	}
 	if (conn_end_is_ordinary(conn->reason))

@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The splice lane: connect to the origin, then relay bytes until both sides have ended. */
+/*
+ * Streams, be they passed on as they are or with TLS ended here: connect to the origin, then relay
+ * bytes until both sides have ended. Knows no HTTP.
+ */
 #include "conn/conn_internal.h"
+
+#include <stdio.h>
 
 #include "base/log.h"
 #include "stats/stats.h"
+
+#define CONN_DETAIL_MAX 512
 
 static void conn_origin_ready(struct origin_request *request, struct origin_conn *origin,
 			      enum close_reason reason, const char *detail)
@@ -55,7 +62,10 @@ enum conn_state conn_step_connect(struct conn *conn)
 	if (!conn->origin_request.on_ready) {
 		conn->origin_request.on_ready = conn_origin_ready;
 		conn->origin_request.fresh = true;
-		conn->origin_request.writes_first = conn->peeked_bytes > 0;
+		conn->origin_request.is_passed = conn->route->lane == CONF_LANE_SPLICE;
+		/* A ClientHello that ends here is nothing that the origin will hear. */
+		conn->origin_request.writes_first =
+		    conn->peeked_bytes > 0 && (conn->origin_request.is_passed || !conn->is_tls);
 		conn->origin_request.client = &conn->peer;
 		if (conn->route->origin->proxy_protocol)
 			conn->origin_request.facts = conn_facts(conn);
@@ -77,6 +87,16 @@ enum conn_state conn_step_connect(struct conn *conn)
 	conn_pace_start(conn);
 	conn_live_relayed(conn);
 	return CONN_RELAY;
+}
+
+static void conn_note_tls(const struct conn *conn, struct tally *tally)
+{
+	if (conn->route->lane != CONF_LANE_TERMINATE)
+		return;
+	tally_note(tally, TALLY_CLIENT_TLS, conn->io.ops->name);
+	tally_note(tally, TALLY_CLIENT_TLS_REASON, conn->io.why_not_kernel);
+	tally_note(tally, TALLY_ORIGIN_TLS, conn->origin->io.ops->name);
+	tally_note(tally, TALLY_ORIGIN_TLS_REASON, conn->origin->io.why_not_kernel);
 }
 
 /* Keeps the live numbers: the direction that carried more names the relay. */
@@ -103,7 +123,20 @@ static void conn_count_relayed(struct conn *conn)
 	tally_add(tally, TALLY_TO_CLIENT_BYTES, down_bytes);
 	tally_note(tally, TALLY_RELAY, relay_engine_word(busier->engine));
 	tally_note(tally, TALLY_RELAY_REASON, busier->engine_reason);
+	conn_note_tls(conn, tally);
 	conn_live_relayed(conn);
+}
+
+/* Which side broke TLS, and how. */
+static enum close_reason conn_explain_tls(struct conn *conn)
+{
+	bool is_client = tls_close_reason(&conn->io) != CLOSE_DONE;
+	const struct io *io = is_client ? &conn->io : &conn->origin->io;
+	char text[CONN_DETAIL_MAX];
+
+	snprintf(text, sizeof(text), "%s: %s", is_client ? "client" : "origin", tls_error(io));
+	conn_set_detail(conn, text);
+	return tls_close_reason(io);
 }
 
 enum conn_state conn_step_relay(struct conn *conn)
@@ -128,7 +161,10 @@ enum conn_state conn_step_relay(struct conn *conn)
 		loop_schedule(conn_loop(conn), &conn->task);
 		return CONN_RELAY;
 	case RELAY_OVER:
+		break;
 	case RELAY_BROKE:
+		if (reason == CLOSE_TLS_BROKEN)
+			reason = conn_explain_tls(conn);
 		break;
 	}
 	return conn_end(conn, reason);
@@ -162,7 +198,7 @@ void conn_expire_relay(struct conn *conn)
 
 void conn_splice_done(struct conn *conn)
 {
-	if (!conn->route || conn->route->lane != CONF_LANE_SPLICE)
+	if (!conn->route || !conf_route_is_stream(conn->route))
 		return;
 	if (conn->relay.up.from) {
 		conn_pace_stop(conn);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The terminate lane: TLS with the client, then HTTP until one side has had enough. */
+/* The terminate lane: TLS with the client, then HTTP until one side has had enough. Where TLS ends
+ * but no HTTP is spoken, conn_splice.c goes on after the handshake. */
 #include "conn/conn_internal.h"
 
 #include <string.h>
@@ -40,7 +41,7 @@ enum conn_state conn_step_handshake(struct conn *conn)
 		return CONN_HANDSHAKE;
 	case TLS_READY:
 		conn_note_handshake(conn);
-		return CONN_HTTP;
+		return conf_route_is_stream(conn->route) ? CONN_CONNECT : CONN_HTTP;
 	case TLS_FAILED:
 	case TLS_UNVERIFIED:
 		break;

@@ -114,6 +114,9 @@ enum exchange_state exchange_step_linger(struct exchange *exchange);
 /* Notes why, and is the next state. */
 enum exchange_state exchange_end(struct exchange *exchange, enum close_reason reason);
 
+/* Why this io said -EPROTO. */
+enum close_reason exchange_tls_reason(const struct io *io);
+
 /* The client's stream failed with `err` (-errno). */
 enum exchange_state exchange_client_failed(struct exchange *exchange, int err);
 

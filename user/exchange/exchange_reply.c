@@ -68,11 +68,18 @@ enum exchange_state exchange_step_reply(struct exchange *exchange)
 	return EXCHANGE_SHUT;
 }
 
+enum close_reason exchange_tls_reason(const struct io *io)
+{
+	enum close_reason reason = tls_close_reason(io);
+
+	return reason == CLOSE_DONE ? CLOSE_TLS_BROKEN : reason;
+}
+
 enum exchange_state exchange_client_failed(struct exchange *exchange, int err)
 {
 	switch (err) {
 	case -EPROTO:
-		return exchange_end(exchange, CLOSE_TLS_BROKEN);
+		return exchange_end(exchange, exchange_tls_reason(exchange->client.io));
 	case -ENOMEM:
 	case -ENOBUFS:
 		return exchange_end(exchange, CLOSE_OUT_OF_MEMORY);

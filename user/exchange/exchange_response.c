@@ -42,7 +42,7 @@ static enum exchange_state exchange_origin_failed(struct exchange *exchange, ssi
 	if (n == 0)
 		reason = CLOSE_ORIGIN_TRUNCATED;
 	else if (n == -EPROTO)
-		reason = CLOSE_TLS_BROKEN;
+		reason = exchange_tls_reason(&turn->conn->io);
 	else if (n == -ENOMEM || n == -ENOBUFS)
 		reason = CLOSE_OUT_OF_MEMORY;
 	if (turn->is_head_sent || exchange->outbox.len_bytes)

@@ -145,6 +145,11 @@ static void origin_attempt_shake(struct origin_attempt *attempt)
 	}
 }
 
+static bool origin_attempt_has_tls(const struct origin_attempt *attempt)
+{
+	return attempt->origin->tls && !attempt->request->is_passed;
+}
+
 static const char *origin_attempt_host(const struct origin_attempt *attempt)
 {
 	return attempt->origin->conf->servers[attempt->conn->server->index].host;
@@ -163,7 +168,7 @@ static void origin_attempt_connected(struct origin_attempt *attempt)
 		origin_attempt_errno(attempt, attempt->conn->server, -err);
 		return;
 	}
-	if (!origin->tls) {
+	if (!origin_attempt_has_tls(attempt)) {
 		origin_attempt_ready(attempt);
 		return;
 	}
@@ -211,7 +216,7 @@ static void origin_attempt_expire(struct timer *timer)
 static int origin_attempt_open(struct origin_attempt *attempt, struct origin_server *server)
 {
 	/* A PROXY header must go whole, and a SYN may take only part of it. */
-	bool writes_first = (attempt->request->writes_first || attempt->origin->tls) &&
+	bool writes_first = (attempt->request->writes_first || origin_attempt_has_tls(attempt)) &&
 			    attempt->origin->conf->proxy_protocol == CONF_PROXY_PROTOCOL_OFF;
 	struct io *io;
 	int err;

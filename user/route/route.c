@@ -71,7 +71,8 @@ bool route_needs_destination(const struct conf_listener *listener)
 /* Takes all that come from an address that it takes: nothing more is to be learned. */
 static bool route_is_final(const struct conf_route *route)
 {
-	return route->lane != CONF_LANE_TERMINATE && !route->sni && route->n_alpn == 0;
+	return (route->lane != CONF_LANE_TERMINATE || conf_route_is_stream(route)) && !route->sni &&
+	       route->n_alpn == 0;
 }
 
 bool route_needs_client_hello(const struct conf_listener *listener, const struct route_seen *seen)
@@ -86,7 +87,7 @@ bool route_needs_client_hello(const struct conf_listener *listener, const struct
 		if (is_first && route_is_final(route))
 			return false;
 		is_first = false;
-		needs_hello |= route->lane == CONF_LANE_SPLICE || route->n_alpn;
+		needs_hello |= conf_route_is_stream(route) || route->n_alpn;
 	}
 	return needs_hello;
 }
@@ -114,7 +115,7 @@ static bool route_takes_connection(const struct conf_listener *listener,
 static bool route_could_take_request(const struct conf_listener *listener,
 				     const struct conf_route *route, const struct route_seen *seen)
 {
-	return route->lane == CONF_LANE_TERMINATE && !route->sni &&
+	return route->lane == CONF_LANE_TERMINATE && !conf_route_is_stream(route) && !route->sni &&
 	       route_can_terminate(listener, seen->is_tls) && route_takes_addrs(route, seen) &&
 	       route_takes_alpn(route, seen);
 }
@@ -144,7 +145,7 @@ const struct conf_route *route_request(const struct conf_listener *listener,
 	for (size_t i = 0; i < listener->n_routes; i++) {
 		const struct conf_route *route = &listener->routes[i];
 
-		if (route->lane == CONF_LANE_TERMINATE &&
+		if (route->lane == CONF_LANE_TERMINATE && !conf_route_is_stream(route) &&
 		    route_matches_or_any(route->sni, seen->sni) &&
 		    route_matches_or_any(route->host, host) &&
 		    (!route->path || route_path_matches(route->path, path)) &&

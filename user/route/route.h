@@ -29,8 +29,9 @@ bool route_needs_destination(const struct conf_listener *listener);
 bool route_needs_client_hello(const struct conf_listener *listener, const struct route_seen *seen);
 
 /*
- * At accept, or after the ClientHello: the first route that can match. A splice route is final. A
- * terminate route only says that the connection is to be terminated: route_request() chooses among
+ * At accept, or after the ClientHello: the first route that can match. A route of streams
+ * (conf_route_is_stream()) is final, whether TLS is passed on or ended before. One of requests only
+ * says that the connection is to be terminated: route_request() chooses among
  * those for each request. NULL: none.
  *
  * Before a request is read its host is not known, but a client asks for it in its SNI as well. So a
@@ -44,7 +45,8 @@ bool route_needs_client_hello(const struct conf_listener *listener, const struct
 const struct conf_route *route_connection(const struct conf_listener *listener,
 					  const struct route_seen *seen);
 
-/* Among the terminate routes. `host` without port, any case; `path` without query, beginning with
+/* Among the terminate routes of requests. `host` without port, any case; `path` without query,
+ * beginning with
  * "/". NULL: none. */
 const struct conf_route *route_request(const struct conf_listener *listener,
 				       const struct route_seen *seen, struct str host,

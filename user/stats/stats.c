@@ -55,7 +55,7 @@ static void stats_bump(_Atomic uint64_t *own, _Atomic uint64_t *shared, int64_t 
 		atomic_fetch_add_explicit(shared, (uint64_t)amount, memory_order_relaxed);
 }
 
-void stats_add(enum stat stat, int64_t amount)
+void stats_add(enum stats_counter stat, int64_t amount)
 {
 	struct stats_block *own = stats_own_block;
 
@@ -69,7 +69,7 @@ void stats_count_close(enum close_reason reason)
 	stats_bump(own ? &own->closes[reason] : NULL, &stats_shared_block.closes[reason], 1);
 }
 
-uint64_t stats_sum(enum stat stat)
+uint64_t stats_sum(enum stats_counter stat)
 {
 	uint64_t sum = 0;
 
@@ -87,7 +87,7 @@ uint64_t stats_sum_close(enum close_reason reason)
 	return sum;
 }
 
-const char *stats_word(enum stat stat)
+const char *stats_word(enum stats_counter stat)
 {
 	static const char *const words[STAT_MAX] = {
 #define STATS_WORD(name, word, kind, help) [STAT_##name] = #word,
@@ -98,7 +98,7 @@ const char *stats_word(enum stat stat)
 	return words[stat];
 }
 
-const char *stats_help(enum stat stat)
+const char *stats_help(enum stats_counter stat)
 {
 	static const char *const helps[STAT_MAX] = {
 #define STATS_HELP(name, word, kind, help) [STAT_##name] = (help),

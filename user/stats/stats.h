@@ -23,6 +23,8 @@
 	X(KTLS_HANDOVERS, ktls_handovers, counter, \
 	  "TLS connections handed over to the kernel, both sides") \
 	X(KTLS_REFUSED, ktls_refused, counter, "TLS connections kept in user space") \
+	X(TLS_TRUNCATIONS, tls_truncations, counter, \
+	  "TLS connections whose peer ended without close_notify, both sides") \
 	X(REQUESTS, requests, counter, "HTTP requests finished") \
 	X(RESPONSES_2XX, responses_2xx, counter, "responses with status 200 to 299") \
 	X(RESPONSES_3XX, responses_3xx, counter, "responses with status 300 to 399") \
@@ -57,7 +59,7 @@
 	X(RELAY_MISMATCHES, relay_mismatches, counter, \
 	  "relays whose two sides counted different bytes")
 
-enum stat {
+enum stats_counter {
 #define STATS_ENUM(name, word, kind, help) STAT_##name,
 	STATS(STATS_ENUM)
 #undef STATS_ENUM
@@ -73,9 +75,9 @@ int stats_thread_init(void) MUST_CHECK;
 /* From 0, in the order of stats_thread_init(); UINT_MAX for a thread without. */
 unsigned int stats_thread_number(void);
 
-void stats_add(enum stat stat, int64_t amount);
+void stats_add(enum stats_counter stat, int64_t amount);
 
-static inline void stats_inc(enum stat stat)
+static inline void stats_inc(enum stats_counter stat)
 {
 	stats_add(stat, 1);
 }
@@ -83,11 +85,11 @@ static inline void stats_inc(enum stat stat)
 /* Counts one connection or request that ended so. */
 void stats_count_close(enum close_reason reason);
 
-uint64_t stats_sum(enum stat stat);
+uint64_t stats_sum(enum stats_counter stat);
 uint64_t stats_sum_close(enum close_reason reason);
 
-const char *stats_word(enum stat stat);
-const char *stats_help(enum stat stat);
+const char *stats_word(enum stats_counter stat);
+const char *stats_help(enum stats_counter stat);
 const char *close_reason_word(enum close_reason reason);
 const char *close_reason_help(enum close_reason reason);
 

@@ -14,6 +14,7 @@
 #include "base/io.h"
 #include "base/loop.h"
 #include "conf/conf.h"
+#include "penstock/reasons.h"
 
 struct tls_server_ctx; /* the certificates and rules of one listener; shared by threads */
 struct tls_client_ctx; /* the rules of one origin; shared by threads */
@@ -79,6 +80,16 @@ enum tls_progress {
 /* Drives the handshake. On TLS_FAILED and TLS_UNVERIFIED an alert was sent where one is due, and
  * tls_error() says why. */
 enum tls_progress tls_handshake(struct io *io) MUST_CHECK;
+
+/*
+ * A server's answer to ALPN in place of the listener's own: the first of `names` that the client
+ * offers, or none. Before the handshake; the names outlive it.
+ */
+void tls_answer_alpn(struct io *io, const char *const *names, size_t n_names);
+
+/* Why io_recv() or io_send() said -EPROTO: TLS_TRUNCATED, TLS_KEY_UPDATE, or TLS_BROKEN. DONE where
+ * it did not. */
+enum close_reason tls_close_reason(const struct io *io);
 
 /* What happened, for logs and error pages of the operator; valid until the io is closed. */
 const char *tls_error(const struct io *io);

@@ -11,6 +11,9 @@
 
 #include "tls/tls_internal.h"
 
+/* 16 names of up to 255 bytes. */
+#define CLIENT_ALPN_MAX 4096
+
 struct tls_client_ctx {
 	SSL_CTX *ssl_ctx;
 	char *server_name; /* NULL: the host that tls_start_client() is given */
@@ -136,17 +139,33 @@ static int client_load_trust(struct tls_client_ctx *ctx, const struct conf_clien
 	return 0;
 }
 
+/* In wire form: a byte of length before each name. */
+static int client_offer_alpn(struct tls_client_ctx *ctx, const struct conf_client_tls *conf)
+{
+	unsigned char wire[CLIENT_ALPN_MAX];
+	size_t n = 0;
+
+	for (size_t i = 0; i < conf->n_alpn; i++) {
+		size_t len = strlen(conf->alpn[i]);
+
+		if (len > UINT8_MAX || n + 1 + len > sizeof(wire))
+			return -EINVAL;
+		wire[n] = (unsigned char)len;
+		memcpy(wire + n + 1, conf->alpn[i], len);
+		n += 1 + len;
+	}
+	return n && SSL_CTX_set_alpn_protos(ctx->ssl_ctx, wire, (unsigned int)n) ? -ENOMEM : 0;
+}
+
 /* 0, or -ENOMEM. */
 static int client_init(struct tls_client_ctx *ctx, const struct conf_client_tls *conf)
 {
-	static const unsigned char alpn[] = "\x08http/1.1";
-
 	ctx->verifies = conf->verify;
 	ctx->wants_kernel = conf->kernel != CONF_KERNEL_TLS_OFF;
 	ctx->server_name = conf->server_name ? strdup(conf->server_name) : NULL;
 	ctx->ssl_ctx = tls_ctx_new_common(false, &conf->policy, ctx->wants_kernel);
 	if (!ctx->ssl_ctx || (conf->server_name && !ctx->server_name) ||
-	    SSL_CTX_set_alpn_protos(ctx->ssl_ctx, alpn, sizeof(alpn) - 1))
+	    client_offer_alpn(ctx, conf))
 		return -ENOMEM;
 	SSL_CTX_set_verify(ctx->ssl_ctx, conf->verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
 	/* What the operator's own file names is trusted as it stands, be it a root or not. */

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/bug.h"
+#include "stats/stats.h"
 #include "tls/tls_internal.h"
 #include "tls/tls_tickets.h"
 
@@ -56,6 +57,15 @@ void tls_stream_set_error(struct tls_stream *stream, const char *format, ...)
 			*c = '?';
 	free(stream->error_text);
 	stream->error_text = strdup(text);
+}
+
+void tls_stream_set_fault(struct tls_stream *stream, enum close_reason fault)
+{
+	if (stream->fault != CLOSE_DONE)
+		return;
+	stream->fault = fault;
+	if (fault == CLOSE_TLS_TRUNCATED)
+		stats_inc(STAT_TLS_TRUNCATIONS);
 }
 
 void tls_stream_drop_secrets(struct tls_stream *stream)
@@ -186,6 +196,33 @@ int tls_start_client(struct io *io, struct tls_client_ctx *ctx, const char *host
 	return 0;
 }
 
+void tls_answer_alpn(struct io *io, const char *const *names, size_t n_names)
+{
+	struct tls_stream *stream = tls_stream_of(io);
+
+	stream->answers_alpn = true;
+	stream->alpn = names;
+	stream->n_alpn = n_names;
+}
+
+int tls_stream_choose_alpn(const struct tls_stream *stream, const unsigned char *offered,
+			   size_t offered_len, const unsigned char **ret_chosen,
+			   unsigned char *ret_len)
+{
+	for (size_t i = 0; i < stream->n_alpn; i++)
+		for (size_t at = 0; at < offered_len; at += offered[at] + 1u) {
+			size_t len = offered[at];
+
+			if (len != strlen(stream->alpn[i]) || at + 1 + len > offered_len ||
+			    memcmp(stream->alpn[i], offered + at + 1, len) != 0)
+				continue;
+			*ret_chosen = offered + at + 1;
+			*ret_len = (unsigned char)len;
+			return SSL_TLSEXT_ERR_OK;
+		}
+	return SSL_TLSEXT_ERR_NOACK;
+}
+
 static enum tls_progress shake_failed(struct tls_stream *stream, enum tls_progress failure)
 {
 	stream->state = TLS_STATE_FAILED;
@@ -310,6 +347,13 @@ enum tls_progress tls_handshake(struct io *io)
 		return shake_failed(stream, TLS_FAILED);
 	}
 	return progress == TLS_AGAIN || err ? TLS_AGAIN : shake_finish(stream, io);
+}
+
+enum close_reason tls_close_reason(const struct io *io)
+{
+	const struct tls_stream *stream = tls_stream_of(io);
+
+	return stream ? stream->fault : CLOSE_DONE;
 }
 
 const char *tls_error(const struct io *io)

@@ -90,6 +90,10 @@ struct tls_stream {
 	bool recv_ended;
 	bool close_notified; /* our alert is made */
 	bool resumed;
+	bool answers_alpn; /* with `alpn`, not as the listener does */
+	enum close_reason fault; /* DONE: none; why io_recv() or io_send() said -EPROTO */
+	const char *const *alpn;
+	size_t n_alpn;
 	uint16_t n_ignored; /* records from the peer that meant nothing to us */
 	const char *refused; /* by our own callbacks: why; goes into the error text */
 	const char *version;
@@ -112,7 +116,15 @@ void tls_stream_free(struct tls_stream *stream);
 void tls_stream_drop_ssl(struct tls_stream *stream);
 void tls_stream_drop_secrets(struct tls_stream *stream);
 
+/* Notes the fault once, and counts it. */
+void tls_stream_set_fault(struct tls_stream *stream, enum close_reason fault);
+
 void tls_stream_set_error(struct tls_stream *stream, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* The answer of tls_answer_alpn(), as OpenSSL's callback wants it. */
+int tls_stream_choose_alpn(const struct tls_stream *stream, const unsigned char *offered,
+			   size_t offered_len, const unsigned char **ret_chosen,
+			   unsigned char *ret_len);
 
 /* tls_bio.c */
 

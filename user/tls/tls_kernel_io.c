@@ -34,6 +34,7 @@
 
 static int kernel_fail(struct tls_stream *stream, int err, const char *why)
 {
+	tls_stream_set_fault(stream, CLOSE_TLS_BROKEN);
 	tls_stream_set_error(stream, "%s", why);
 	stream->recv_ended = true;
 	stream->recv_end = err;
@@ -98,6 +99,7 @@ static int kernel_take_alert(struct tls_stream *stream, const unsigned char *dat
 	if (data[1] == TLS_ALERT_CLOSE_NOTIFY)
 		return 0;
 	stream->recv_end = -EPROTO;
+	tls_stream_set_fault(stream, CLOSE_TLS_BROKEN);
 	tls_stream_set_error(stream, "TLS: the peer sent the alert \"%s\"",
 			     SSL_alert_desc_string_long(data[1]));
 	return -EPROTO;
@@ -173,6 +175,7 @@ static int kernel_take_control(struct tls_stream *stream)
 /* FIN: an end only after close_notify (RFC 8446, 6.1). */
 static int kernel_truncated(struct tls_stream *stream)
 {
+	tls_stream_set_fault(stream, CLOSE_TLS_TRUNCATED);
 	return kernel_fail(stream, -EPROTO,
 			   "the peer closed without close_notify: data may be missing");
 }

@@ -32,6 +32,7 @@ static ssize_t recv_explain(struct tls_stream *stream)
 		tls_stream_set_error(stream, "%s", strerror(stream->socket_error));
 		return -stream->socket_error;
 	}
+	tls_stream_set_fault(stream, is_silent ? CLOSE_TLS_TRUNCATED : CLOSE_TLS_BROKEN);
 	if (is_silent)
 		tls_stream_set_error(stream,
 				     "the peer closed without close_notify: data may be missing");
@@ -153,6 +154,7 @@ static ssize_t send_records(struct tls_stream *stream, struct source *source)
 		if (!len_bytes)
 			break;
 		if (SSL_write_ex(stream->ssl, data, len_bytes, &n) != 1 || n != len_bytes) {
+			tls_stream_set_fault(stream, CLOSE_TLS_BROKEN);
 			tls_stream_set_error(stream, "TLS: %s", tls_openssl_reason());
 			return -EPROTO;
 		}

@@ -57,6 +57,10 @@ static int shake_on_alpn(SSL *ssl, const unsigned char **ret_chosen, unsigned ch
 	const struct tls_server_ctx *ctx = stream->server;
 	unsigned char *chosen;
 
+	if (stream->answers_alpn)
+		return tls_stream_choose_alpn(stream, offered, offered_len, ret_chosen, ret_len);
+	if (!ctx->alpn)
+		return SSL_TLSEXT_ERR_NOACK;
 	if (SSL_select_next_proto(&chosen, ret_len, ctx->alpn, (unsigned int)ctx->alpn_len, offered,
 				  offered_len) != OPENSSL_NPN_NEGOTIATED) {
 		stream->refused = "the client's ALPN has no protocol that is spoken here";

@@ -170,8 +170,8 @@ static json_t *status_counters(void)
 	json_t *counters = json_object();
 
 	for (int i = 0; i < STAT_MAX; i++)
-		json_object_set_new(counters, stats_word((enum stat)i),
-				    json_integer((json_int_t)stats_sum((enum stat)i)));
+		json_object_set_new(counters, stats_word((enum stats_counter)i),
+				    json_integer((json_int_t)stats_sum((enum stats_counter)i)));
 	return counters;
 }
 

@@ -380,11 +380,12 @@ static const struct row route_rows[] = {
      TEXT(BIND "    routes:\n"
 	       "      - {to: vault}\n"),
      "f:4:14: error: no origin has the name \"vault\"; give it under \"origins\", or write a URL "
-     "with http:// or https://\n"},
+     "with http://, https://, tcp:// or tls://\n"},
     {"no scheme",
      TEXT(BIND "    routes:\n"
 	       "      - {to: \"127.0.0.1:80\"}\n"),
-     "f:4:14: error: \"127.0.0.1:80\" has no scheme; begin it with http:// or https://\n"},
+     "f:4:14: error: \"127.0.0.1:80\" has no scheme; begin it with http://, https://, "
+     "tcp:// or tls://\n"},
     {"neither",
      TEXT(BIND "    routes:\n"
 	       "      - {to: \"a b\"}\n"),
@@ -392,20 +393,22 @@ static const struct row route_rows[] = {
     {"scheme",
      TEXT(BIND "    routes:\n"
 	       "      - {to: \"ftp://127.0.0.1:1\"}\n"),
-     "f:4:14: error: \"ftp://127.0.0.1:1\": \"to\" takes http:// or https://, or the name of an "
-     "origin\n"},
+     "f:4:14: error: \"ftp://127.0.0.1:1\": \"to\" takes http://, https://, tcp:// or tls://, "
+     "or the name of an origin\n"},
     {"scheme of pass",
      TEXT(BIND "    routes:\n"
 	       "      - {pass: \"https://127.0.0.1:1\"}\n"),
      "f:4:16: error: \"https://127.0.0.1:1\": \"pass\" takes tcp://, or the name of an origin\n"},
-    {"scheme not yet",
+    {"path of a stream",
      TEXT(BIND "    routes:\n"
-	       "      - {to: \"tcp://127.0.0.1:1\"}\n"),
-     "f:4:14: error: \"tcp://127.0.0.1:1\": tcp:// in \"to\" is not built yet\n"},
-    {"scheme of pass not yet",
+	       "      - {to: \"tcp://127.0.0.1:1/\"}\n"),
+     "f:4:14: error: \"tcp://127.0.0.1:1/\": \"127.0.0.1:1/\" is not an address with a port; write "
+     "for example \"192.0.2.1:8200\", \"[2001:db8::1]:8200\" or \"db.example.com:8200\"\n"},
+    {"pass into TLS",
      TEXT(BIND "    routes:\n"
 	       "      - {pass: \"tls://127.0.0.1:1\"}\n"),
-     "f:4:16: error: \"tls://127.0.0.1:1\": tls:// in \"pass\" is not built yet\n"},
+     "f:4:16: error: \"tls://127.0.0.1:1\": \"pass\" leaves bytes as they are; use tcp://, or "
+     "\"to\" where they are to be encrypted\n"},
     {"URL host that is none",
      TEXT(BIND "    routes:\n"
 	       "      - {to: \"https://a..b:8200\"}\n"),
@@ -524,16 +527,31 @@ static const struct row route_rows[] = {
      TEXT(BIND "    routes:\n"
 	       "      - {pass: \"tcp://127.0.0.1:1\", host: a}\n"),
      "f:4:37: error: \"host\" has no meaning beside \"pass\": only requests have a host; use "
-     "\"sni\", or \"to\"\n"},
+     "\"sni\", or \"to\" with http\n"},
+    {"host of a stream",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"tcp://127.0.0.1:1\", host: a}\n"),
+     "f:4:35: error: \"host\" has no meaning beside \"to\" a stream: only requests have a host; "
+     "use \"sni\", or \"to\" with http\n"},
+    {"path of an origin of streams",
+     TEXT("origins: {o: {servers: [\"192.0.2.1:1\"], protocol: tcp}}\n" BIND "    routes:\n"
+	  "      - {to: o, path: /a}\n"),
+     "f:5:17: error: \"path\" has no meaning beside \"to\" a stream: only requests have a path; "
+     "use \"to\" with http\n"},
+    {"http2 origins",
+     TEXT("origins: {o: {servers: [\"192.0.2.1:1\"], protocol: http2}}\n" BIND "    routes:\n"
+	  "      - {to: o}\n"),
+     "f:1:51: error: \"protocol\": \"http2\" is not built yet\n"},
     {"path beside pass",
      TEXT(BIND "    routes:\n"
 	       "      - {pass: \"tcp://127.0.0.1:1\", path: /a}\n"),
      "f:4:37: error: \"path\" has no meaning beside \"pass\": only requests have a path; use "
-     "\"to\"\n"},
+     "\"to\" with http\n"},
     {"relay beside to",
      TEXT(BIND "    routes:\n"
 	       "      - {to: \"http://127.0.0.1:1\", relay: copy}\n"),
-     "f:4:36: error: \"relay\" has no meaning beside \"to\": it is how \"pass\" carries bytes\n"},
+     "f:4:36: error: \"relay\" has no meaning beside \"to\": it is how streams of bytes are "
+     "carried\n"},
     {"sni beside to without tls",
      TEXT(BIND "    routes:\n"
 	       "      - {to: \"http://127.0.0.1:1\", sni: a}\n"),
@@ -844,13 +862,33 @@ static const struct row together_rows[] = {
      "f:2:28: error: \"access\" does not take \"maybe\"; it takes on or off\n"
      "f:5:38: error: \"kernel\" does not take \"of\"; did you mean \"off\"?\n"
      "f:6:19: error: no origin has the name \"vault\"; give it under \"origins\", or write a URL "
-     "with http:// or https://\n"
+     "with http://, https://, tcp:// or tls://\n"
      "f:6:32: error: \"x\" is not a path; begin it with \"/\"\n"
      "f:6:43: error: no origin has the name \"db\"; give it under \"origins\", or write a URL with "
      "tcp://\n"},
 };
 
 static const struct row warning_rows[] = {
+    {"requests after a stream for everything",
+     TEXT(BIND "    tls: {certificates: [a]}\n"
+	       "    routes:\n"
+	       "      - {to: \"tcp://127.0.0.1:1\"}\n"
+	       "      - {to: \"http://127.0.0.1:2\", host: a}\n"),
+     "f:6:9: warning: nothing reaches this route: the one on line 5 takes all of it; put this one "
+     "first\n"},
+    {"a stream after requests of every name",
+     TEXT(BIND "    tls: {certificates: [a]}\n"
+	       "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:2\", path: /a}\n"
+	       "      - {to: \"tcp://127.0.0.1:1\", sni: a}\n"),
+     "f:6:9: warning: nothing reaches this route: the one on line 5 takes all of it; put this one "
+     "first\n"},
+    {"a stream after requests, without TLS",
+     TEXT(BIND "    routes:\n"
+	       "      - {to: \"http://127.0.0.1:2\", host: a}\n"
+	       "      - {to: \"tcp://127.0.0.1:1\"}\n"),
+     "f:5:9: warning: nothing reaches this route: the one on line 4 takes all of it; put this one "
+     "first\n"},
     {"verify off",
      TEXT("origins:\n"
 	  "  o: {servers: [\"192.0.2.1:1\"], tls: {verify: off}}\n"
@@ -985,6 +1023,21 @@ static const struct row warning_rows[] = {
 
 /* Silence is right: neither error nor warning. */
 static const struct row quiet_rows[] = {
+    {"streams before requests, by name",
+     TEXT(BIND
+	  "    tls: {certificates: [a]}\n"
+	  "    routes:\n"
+	  "      - {to: \"tcp://127.0.0.1:1\", sni: a}\n"
+	  "      - {to: \"tls://127.0.0.1:2\", alpn: b, relay: pipe, limits: {bandwidth: 1MiB}}\n"
+	  "      - {to: \"http://127.0.0.1:2\", host: c}\n"
+	  "      - {to: \"tcp://127.0.0.1:3\"}\n"),
+     ""},
+    {"the same address passed on and ended",
+     TEXT(BIND "    tls: {certificates: [a]}\n"
+	       "    routes:\n"
+	       "      - {pass: \"tcp://127.0.0.1:1\", sni: a}\n"
+	       "      - {to: \"tcp://127.0.0.1:1\"}\n"),
+     ""},
     {"host before another sni",
      TEXT(BIND "    tls: {certificates: [a]}\n"
 	       "    routes:\n"

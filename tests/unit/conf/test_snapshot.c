@@ -343,6 +343,39 @@ static void test_routes(void **state)
 	conf_unref(conf);
 }
 
+static void test_streams(void **state)
+{
+	static const char text[] =
+	    "listeners:\n"
+	    "  - {bind: \":1\", routes: [{to: \"tcp://192.0.2.1:1\"}]}\n"
+	    "  - {bind: \":2\", routes: [{to: \"tls://192.0.2.1:1\", relay: pipe}]}\n"
+	    "  - {bind: \":3\", routes: [{to: o}]}\n"
+	    "  - {bind: \":4\", routes: [{pass: \"tcp://192.0.2.1:1\"}]}\n"
+	    "  - {bind: \":5\", routes: [{to: \"https://192.0.2.1:1\"}]}\n"
+	    "origins: {o: {servers: [\"192.0.2.1:1\"], protocol: tcp, tls: on}}\n";
+	struct conf *conf = parse(text);
+	const struct conf_route *routes[5];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
+		routes[i] = &conf->listeners[i].routes[0];
+		assert_int_equal(routes[i]->lane, i == 3 ? CONF_LANE_SPLICE : CONF_LANE_TERMINATE);
+		assert_int_equal(conf_route_is_stream(routes[i]), i != 4);
+	}
+	assert_null(routes[0]->origin->tls);
+	assert_non_null(routes[1]->origin->tls);
+	assert_true(routes[1]->origin->tls->verify);
+	assert_string_equal(routes[1]->origin->name, "tls://192.0.2.1:1");
+	assert_int_equal(routes[1]->relay, CONF_RELAY_PIPE);
+	/* What is within is not HTTP, so its name is not offered. */
+	assert_int_equal(routes[1]->origin->tls->n_alpn, 0);
+	assert_int_equal(routes[2]->origin->tls->n_alpn, 0);
+	assert_int_equal(routes[4]->origin->tls->n_alpn, 1);
+	assert_string_equal(routes[4]->origin->tls->alpn[0], "http/1.1");
+	assert_ptr_equal(routes[3]->origin, routes[0]->origin);
+	conf_unref(conf);
+}
+
 static void test_origin(void **state)
 {
 	struct conf *conf = parse(three_lanes);
@@ -821,6 +854,7 @@ int main(void)
 	    cmocka_unit_test(test_one_device),
 	    cmocka_unit_test(test_listener),
 	    cmocka_unit_test(test_routes),
+	    cmocka_unit_test(test_streams),
 	    cmocka_unit_test(test_origin),
 	    cmocka_unit_test(test_fallbacks_of_streams),
 	    cmocka_unit_test(test_health_fallbacks),

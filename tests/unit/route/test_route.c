@@ -109,6 +109,31 @@ static const struct connection_row connection_rows[] = {
      "routes: [{host: a, to: \"http://127.0.0.1:1\"}, {pass: \"tcp://127.0.0.1:2\"}]",
      true,
      {{NULL, 0}, {"a", 1}, {"", 1}, END}},
+    {"streams with TLS ended, by name, beside what is passed on and requests",
+     TLS "routes: [{sni: a, to: \"tcp://127.0.0.1:1\"}, {sni: b, pass: \"tcp://127.0.0.1:2\"}, "
+	 "{host: c, to: \"http://127.0.0.1:3\"}, {to: \"tls://127.0.0.1:4\"}]",
+     true,
+     {{"a", 0}, {"b", 1}, {"c", 2}, {"d", 3}, {"", 3}, {NULL, -1}, END}},
+    {"one stream with TLS ended, nothing to choose",
+     TLS "routes: [{to: \"tcp://127.0.0.1:1\"}]",
+     false,
+     {{"a", 0}, {"", 0}, END}},
+    {"a stream with a name only, and no other",
+     TLS "routes: [{sni: a, to: \"tcp://127.0.0.1:1\"}]",
+     true,
+     {{"a", 0}, {"b", -1}, {"", -1}, {NULL, -1}, END}},
+    {"requests of other names do not go to streams",
+     TLS "routes: [{sni: a, to: \"tcp://127.0.0.1:1\"}, {host: c, to: \"http://127.0.0.1:3\"}]",
+     true,
+     {{"a", 0}, {"c", 1}, {"d", 1}, {NULL, -1}, END}},
+    {"a plain stream into TLS: whatever comes",
+     "routes: [{to: \"tls://127.0.0.1:1\"}]",
+     false,
+     {{NULL, 0}, {"a", 0}, END}},
+    {"plain into TLS, TLS passed on",
+     "routes: [{sni: a, pass: \"tcp://127.0.0.1:2\"}, {to: \"tls://127.0.0.1:1\"}]",
+     true,
+     {{NULL, 1}, {"a", 0}, {"b", -1}, END}},
     {"packets", "routes: [{steer: \"tcp://192.0.2.9:1\"}]", false, {{NULL, 0}, END}},
 };
 
@@ -161,6 +186,7 @@ static void test_requests(void **state)
 	    {"", "", "/", -1},
 	    {"s", "a.example", "/api", 0},
 	    {"s", "anything", "/", 0},
+	    {"stream", "c.b.example", "/", -1}, /* nor this, which has no requests */
 	    {"db", "a.example", "/", 3}, /* passed, had it come here: not for requests */
 	};
 	struct conf *conf =
@@ -168,7 +194,8 @@ static void test_requests(void **state)
 		      "  {host: a.example, path: /api, to: \"http://127.0.0.1:2\"},\n"
 		      "  {host: \"*.example\", path: /api/, to: \"http://127.0.0.1:3\"},\n"
 		      "  {host: \"*.example\", to: \"http://127.0.0.1:4\"},\n"
-		      "  {sni: db, pass: \"tcp://127.0.0.1:5\"}]");
+		      "  {sni: db, pass: \"tcp://127.0.0.1:5\"},\n"
+		      "  {to: \"tcp://127.0.0.1:6\"}]");
 	const struct conf_listener *listener = &conf->listeners[0];
 
 	(void)state;

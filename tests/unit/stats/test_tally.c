@@ -73,8 +73,8 @@ static void test_every_counter_and_reason_has_its_words(void **state)
 {
 	(void)state;
 	for (int i = 0; i < STAT_MAX; i++) {
-		assert_non_null(stats_word((enum stat)i));
-		assert_non_null(stats_help((enum stat)i));
+		assert_non_null(stats_word((enum stats_counter)i));
+		assert_non_null(stats_help((enum stats_counter)i));
 	}
 	for (int i = 0; i < CLOSE_REASON_MAX; i++) {
 		assert_non_null(close_reason_word((enum close_reason)i));
