@@ -151,7 +151,7 @@ $(FUZZERS): %: %.o $(BUILD)/fuzz/libpenstock.a
 test-binaries: $(TESTS) $(BUILD)/asan/penstock
 fuzz-binaries: $(FUZZERS)
 
-RUN_TESTS = BUILD='$(BUILD)' PYTHON='$(PYTHON)' $(PYTHON) tools/run-tests
+RUN_TESTS = BUILD='$(BUILD)' PYTHON='$(PYTHON)' VM_KERNELS='$(VM_KERNELS)' $(PYTHON) tools/run-tests
 AS_ROOT   = tools/as-root
 
 check: ## unit tests, fuzz corpora and lint: no root, fast

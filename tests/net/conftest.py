@@ -21,15 +21,26 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="network namespaces need root"))
 
 
+@pytest.fixture(scope="session")
+def shared_lab(tmp_path_factory):
+    with laboratory.Lab(n_origins=2, directory=tmp_path_factory.mktemp("lab")) as network:
+        yield network
+
+
 @pytest.fixture
-def lab(tmp_path):
-    """A client, a node and two origins. What a test leaves running or pinned fails it."""
-    network = laboratory.Lab(n_origins=2, directory=tmp_path)
+def lab(request, tmp_path):
+    """A client, a node and two origins. What a test leaves running or pinned fails it.
+
+    PENSTOCK_SHARED_LAB: one network for all tests, where making one takes long (under emulation).
+    """
+    is_shared = bool(os.environ.get("PENSTOCK_SHARED_LAB"))
+    network = request.getfixturevalue("shared_lab") if is_shared else laboratory.Lab(n_origins=2, directory=tmp_path)
+    network.move(tmp_path)
     left = []
     try:
         yield network
     finally:
-        left = network.close()
+        left = network.clear() if is_shared else network.close()
         for log in sorted(network.directory.glob("*.log")):  # shown where the test failed
             print(f"--- {log.name}\n{log.read_text(errors='replace')[-4000:]}")
     assert left == []

@@ -16,6 +16,7 @@ import lab as laboratory
 
 PORT = 9000
 ORIGIN_PORT = 7000
+SPLICE_MAPS = ("splice_src", "splice_tgt", "splice_ids")
 ENGINES = ("auto", "copy", "pipe", "sockmap")
 TOTAL = int(os.environ.get("SOAK") or 800)
 WORKERS = 16
@@ -211,6 +212,7 @@ def test_transfers(lab, relay):
         assert wrong == []
         laboratory.wait_until(lambda: daemon.status()["counters"]["connections_open"] == 0, "all have ended")
         assert daemon.status()["counters"]["relay_mismatches"] == 0
+        assert [name for name in SPLICE_MAPS if daemon.map_entries(name) != 0] == []
         links = [os.readlink(link) for link in pathlib.Path(f"/proc/{worker}/fd").iterdir()]
         assert sum(link.startswith("socket:") for link in links) < 20, links
         assert sum(link.startswith("pipe:") for link in links) <= 2 * 64 * 2 + 2, links

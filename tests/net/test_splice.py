@@ -121,7 +121,7 @@ def wait_closes(daemon, reason, count=1):
 @pytest.mark.release
 @pytest.mark.parametrize("relay", ENGINES)
 def test_gibibyte_each_way_and_half_close(lab, start, relay):
-    total = 1 << 30 if relay == "auto" else 64 << 20
+    total = int(os.environ.get("PENSTOCK_BODY_MIB") or (1024 if relay == "auto" else 64)) << 20
     daemon = start(config(lab, relay))
     block = os.urandom(1 << 20)
     with lab.origins[0].listen(ORIGIN_PORT) as listener:

@@ -106,8 +106,26 @@ class Lab:
     def __exit__(self, *_):
         self.close()
 
+    def move(self, directory):
+        """What is started from now on writes its files there."""
+        self.directory = pathlib.Path(directory)
+        self.directory.chmod(0o755)
+        for namespace in self.namespaces:
+            namespace.directory = self.directory
+
+    def clear_pins(self):
+        left = []
+        if self.pin_dir.is_dir():
+            left += [f"{path} was still pinned" for path in self.pin_dir.rglob("*") if not path.is_dir()]
+            remove_pins(self.pin_dir)
+        return left
+
+    def clear(self):
+        """Ends what runs and what is pinned, for the next user. Returns sentences about what should have ended before."""
+        return [sentence for namespace in self.namespaces for sentence in namespace.clear()] + self.clear_pins()
+
     def close(self):
-        """Removes everything. Returns sentences about what should have ended before: processes, pins."""
+        """Removes everything, the network too. Returns the same sentences."""
         if self.guard is None:
             return []
         left = []
@@ -115,9 +133,7 @@ class Lab:
             left += namespace.close()
         for name in self.names[len(self.namespaces):]:  # a signal may have come before build() knew of it
             remove_namespace(name)
-        if self.pin_dir.is_dir():
-            left += [f"{path} was still pinned" for path in self.pin_dir.rglob("*") if not path.is_dir()]
-            remove_pins(self.pin_dir)
+        left += self.clear_pins()
         if self.mounted_bpffs:
             subprocess.run(["umount", str(BPFFS)], check=False)
         if self.own_directory:

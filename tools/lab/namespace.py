@@ -107,18 +107,24 @@ class Namespace:
         done = subprocess.run(["ip", "netns", "pids", self.name], capture_output=True, text=True)
         return [int(pid) for pid in done.stdout.split()]
 
-    def close(self):
-        """Kills what is left in the namespace and removes it; what nobody had stopped is returned as sentences."""
+    def clear(self):
+        """Kills what is left in the namespace; what nobody had stopped is returned as sentences."""
         left = [f"{process.name} (pid {process.pid}) was still running" for process in self.processes
                 if process.is_running()]
-        remove_namespace(self.name)
+        kill_inside(self.name)
         for process in self.processes:
             process.kill()
+        self.processes = []
+        return left
+
+    def close(self):
+        """The same, and the namespace goes."""
+        left = self.clear()
+        remove_namespace(self.name)
         return left
 
 
-def remove_namespace(name):
-    """Right also when it is gone already."""
+def kill_inside(name):
     done = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True)
     pids = [int(pid) for pid in done.stdout.split()]
     for pid in pids:
@@ -127,4 +133,9 @@ def remove_namespace(name):
         except ProcessLookupError:
             pass
     wait_until(lambda: not any(map(is_alive, pids)), f"the processes in {name} end")
+
+
+def remove_namespace(name):
+    """Right also when it is gone already."""
+    kill_inside(name)
     subprocess.run(["ip", "netns", "delete", name], capture_output=True)

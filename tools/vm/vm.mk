@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Tests that run in the guest, too: without sanitizers, which make an emulated machine crawl.
 
-VM_TESTS := $(addprefix $(BUILD)/vm/bin/tests/,unit/tls/test_keys unit/tls/test_stream unit/tls/test_chain bpf/test_steer)
+VM_TESTS := $(addprefix $(BUILD)/vm/bin/tests/,bpf/test_steer unit/relay/test_relay unit/relay/test_sockmap \
+            $(patsubst tests/%.c,%,$(wildcard tests/unit/tls/test_*.c)))
 
 .PHONY: vm-binaries
 vm-binaries: $(BUILD)/penstock $(VM_TESTS)
