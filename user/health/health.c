@@ -201,9 +201,11 @@ static void health_settle(struct health *health)
 	}
 }
 
-/* What had been added for a change that failed. */
-static void health_undo(struct health *health, const struct conf *conf)
+/* What was added for the staged change goes again. */
+void health_abort(struct health *health)
 {
+	const struct conf *conf = health->snapshot ? health->snapshot->conf : NULL;
+
 	list_for_each_safe (node, &health->targets) {
 		struct health_target *target = container_of(node, struct health_target, node);
 		bool is_old = conf && health_find_origin(conf, target->identity) == target->origin;
@@ -214,21 +216,23 @@ static void health_undo(struct health *health, const struct conf *conf)
 	}
 }
 
-int health_apply(struct health *health, struct snapshot *snapshot)
+int health_stage(struct health *health, const struct snapshot *snapshot)
 {
 	const struct conf *conf = snapshot->conf;
 	int err = 0;
 
 	for (size_t i = 0; i < conf->n_origins && !err; i++)
 		err = health_want_origin(health, conf->origins[i]);
-	if (err) {
-		health_undo(health, health->snapshot ? health->snapshot->conf : NULL);
-		return err;
-	}
+	if (err)
+		health_abort(health);
+	return err;
+}
+
+void health_commit(struct health *health, struct snapshot *snapshot)
+{
 	snapshot_unref(health->snapshot);
 	health->snapshot = snapshot_ref(snapshot);
 	health_settle(health);
-	return 0;
 }
 
 int health_resolved(struct health *health, const struct conf_origin *origin, size_t server,

@@ -30,10 +30,14 @@ struct health *health_new(struct loop *loop,
 void health_free(struct health *health);
 
 /*
- * Checks what this snapshot says from now on; servers that stay go on where they were. Host names
- * are checked at the addresses that health_resolved() told. 0 or -ENOMEM (nothing changed).
+ * In two steps, with no turn of the loop between them. Staged: all that the snapshot's checks need
+ * is there; 0 or -ENOMEM (nothing changed). Committed: they are done from now on, and servers that
+ * stay go on where they were. Host names are checked at the addresses that health_resolved() told.
  */
-int health_apply(struct health *health, struct snapshot *snapshot) MUST_CHECK;
+int health_stage(struct health *health, const struct snapshot *snapshot) MUST_CHECK;
+void health_commit(struct health *health, struct snapshot *snapshot);
+/* Instead of health_commit(): all is as before. */
+void health_abort(struct health *health);
 
 /* A host name of an origin has these addresses now (with ports). 0 or -ENOMEM (nothing changed). */
 int health_resolved(struct health *health, const struct conf_origin *origin, size_t server,

@@ -25,7 +25,7 @@ struct health_target {
 	size_t server_index;
 	char *identity; /* own copies: they find the target again after a reload */
 	struct addr addr;
-	bool is_wanted; /* during health_apply() and health_resolved() */
+	bool is_wanted; /* from health_stage() to its end, and during health_resolved() */
 	bool is_up;
 	uint32_t streak; /* checks in a row that spoke against is_up */
 	char error[160]; /* of the last check; "" where it was good */

@@ -108,8 +108,7 @@ const char *sockmap_socket_why_not(const struct io *io)
 	int protocol = 0;
 	socklen_t len = sizeof(protocol);
 
-	if (!io_is_plain(io) ||
-	    getsockopt(io->watch.fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len))
+	if (!io_is_plain(io) || getsockopt(io->watch.fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len))
 		protocol = 0;
 	if (protocol == IPPROTO_MPTCP)
 		return "MPTCP cannot be in a sockmap";

@@ -6,8 +6,10 @@
 #include <pthread.h>
 #include <semaphore.h>
 
+#include "base/log.h"
 #include "bundle/bundle.h"
 #include "conn/conn.h"
+#include "health/health.h"
 #include "snapshot/snapshot.h"
 #include "steer/steer.h"
 #include "worker/worker.h"
@@ -67,6 +69,27 @@ int worker_thread_tell(struct worker_thread *thread,
 /* No more accepting; calls worker_thread_drained() in the main thread when nothing is left. */
 void worker_thread_drain(struct worker_thread *thread);
 
+struct worker {
+	struct loop *loop;
+	const struct worker_hooks *hooks;
+	struct watch bundle_watch;
+	struct worker_thread *threads;
+	struct conn_shared shared;
+	int streams_fd; /* the map of the live table; -1: none came */
+	unsigned int n_threads;
+	unsigned int n_drained;
+	struct snapshot *snapshot; /* in force; NULL before the first bundle */
+	struct steer *steer;
+	struct health *health;
+	struct worker_names *names;
+	char *plane_text;
+	uint64_t started_ms;
+	struct timer drain_timer;
+	enum log_format log_format; /* where the configuration leaves it open */
+	bool is_draining;
+	bool is_locked_in;
+};
+
 /* Of worker.c. */
 struct loop *worker_loop(struct worker *worker);
 void worker_thread_drained(void *argument);
@@ -80,6 +103,14 @@ struct worker_facts {
 	unsigned int n_threads;
 	bool is_draining;
 };
+
+/* Of worker_bundle.c. Takes the bundle over, and answers the broker. */
+void worker_take_bundle(struct worker *worker, struct bundle *bundle);
+
+/* Has it served from now on, in all threads and lanes; 0, or -errno and nothing has changed. Takes
+ * the caller's reference over where it is taken. */
+int worker_apply(struct worker *worker, struct bundle *bundle,
+		 struct snapshot *snapshot) MUST_CHECK;
 
 int worker_tell_addresses(struct worker *worker, const struct worker_addresses *news) MUST_CHECK;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Checks against sockets on loopback. The snapshot is a fake: only its configuration is looked at.
  */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,6 +15,20 @@
 #include "server/server.h"
 
 static int snapshot_refs;
+
+/* Of the sanitizer, which tests always have. */
+void *__interceptor_calloc(size_t n, size_t size);
+void *calloc(size_t n, size_t size);
+
+static int callocs_left = -1; /* -1: any number */
+
+void *calloc(size_t n, size_t size)
+{
+	if (callocs_left == 0)
+		return NULL;
+	callocs_left -= callocs_left > 0;
+	return __interceptor_calloc(n, size);
+}
 
 struct snapshot *snapshot_new(struct conf *conf, uint64_t generation, const struct tls_files *files,
 			      struct conf_diag *diag)
@@ -57,6 +72,15 @@ static struct {
 	int ups, downs;
 	char why[200];
 } seen;
+
+static int apply(struct health *health, struct snapshot *snapshot)
+{
+	int err = health_stage(health, snapshot);
+
+	if (!err)
+		health_commit(health, snapshot);
+	return err;
+}
 
 static void on_change(void *argument, const struct health_change *change)
 {
@@ -102,7 +126,7 @@ static void setup(struct fixture *fixture, const char *identity)
 	fixture->health = health_new(fixture->loop, on_change, &seen);
 	fixture->known = server_get(identity, &fixture->server.addr);
 	assert_non_null(fixture->health);
-	assert_int_equal(health_apply(fixture->health, &fixture->snapshot), 0);
+	assert_int_equal(apply(fixture->health, &fixture->snapshot), 0);
 }
 
 static void teardown(struct fixture *fixture)
@@ -201,11 +225,11 @@ static void test_reload_goes_on_where_it_was(void **state)
 	fixture.listener = -1;
 	serve_until(&fixture, NULL, &seen.downs);
 	next = fixture.snapshot;
-	assert_int_equal(health_apply(fixture.health, &next), 0);
+	assert_int_equal(apply(fixture.health, &next), 0);
 	assert_int_equal(state_now(&fixture), SERVER_DOWN);
 	/* An origin that is not checked any more is forgotten, with a check under way. */
 	fixture.origin.health.check = CONF_CHECK_OFF;
-	assert_int_equal(health_apply(fixture.health, &fixture.snapshot), 0);
+	assert_int_equal(apply(fixture.health, &fixture.snapshot), 0);
 	assert_null(health_error(fixture.health, "reload", &fixture.server.addr));
 	teardown(&fixture);
 }
@@ -220,16 +244,86 @@ static void test_names_are_checked_at_their_addresses(void **state)
 	addr = fixture.server.addr;
 	fixture.server.is_name = true;
 	fixture.origin.identity = "name";
-	assert_int_equal(health_apply(fixture.health, &fixture.snapshot), 0);
+	assert_int_equal(apply(fixture.health, &fixture.snapshot), 0);
 	close(fixture.listener);
 	fixture.listener = -1;
 	assert_int_equal(health_resolved(fixture.health, &fixture.origin, 0, &addr, 1), 0);
 	serve_until(&fixture, NULL, &seen.downs);
 	assert_non_null(health_error(fixture.health, "name", &addr));
-	assert_int_equal(health_apply(fixture.health, &fixture.snapshot), 0);
+	assert_int_equal(apply(fixture.health, &fixture.snapshot), 0);
 	assert_non_null(health_error(fixture.health, "name", &addr));
 	assert_int_equal(health_resolved(fixture.health, &fixture.origin, 0, NULL, 0), 0);
 	assert_null(health_error(fixture.health, "name", &addr));
+	teardown(&fixture);
+}
+
+/* A second origin, whose servers nobody knows yet. */
+static void add_origin(struct fixture *fixture, struct conf_origin *origin,
+		       struct conf_server *servers, size_t n_servers, struct conf *ret_conf)
+{
+	static struct conf_origin *origins[2];
+
+	*origin = fixture->origin;
+	origin->identity = "added";
+	origin->servers = servers;
+	origin->n_servers = n_servers;
+	for (size_t i = 0; i < n_servers; i++) {
+		servers[i] = fixture->server;
+		servers[i].addr.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + (uint32_t)i);
+	}
+	origins[0] = &fixture->origin;
+	origins[1] = origin;
+	*ret_conf = (struct conf){.origins = origins, .n_origins = 2};
+}
+
+static void count_server(void *argument, const struct server *server)
+{
+	(void)server;
+	++*(int *)argument;
+}
+
+static int servers_of(const char *identity)
+{
+	int n = 0;
+
+	server_each(identity, count_server, &n);
+	return n;
+}
+
+/* Wherever memory runs out, what was checked before is checked on, and nothing else. */
+static void test_no_memory_changes_nothing(void **state)
+{
+	struct fixture fixture;
+	struct conf_origin origin;
+	struct conf_server servers[3];
+	struct conf conf;
+	struct snapshot next;
+	int failures = 0, err = -1;
+
+	(void)state;
+	setup(&fixture, "no memory");
+	add_origin(&fixture, &origin, servers, 3, &conf);
+	next = (struct snapshot){.conf = &conf, .client_contexts = fixture.contexts};
+	for (int allowed = 0; err; allowed++) {
+		callocs_left = allowed;
+		err = health_stage(fixture.health, &next);
+		callocs_left = -1;
+		if (err == 0)
+			break;
+		failures++;
+		assert_int_equal(err, -ENOMEM);
+		assert_int_equal(servers_of("added"), 0);
+	}
+	assert_int_equal(failures, 6); /* three times a target and its server */
+	assert_int_equal(servers_of("added"), 3);
+	/* It was for something else that the change did not come about. */
+	health_abort(fixture.health);
+	assert_int_equal(servers_of("added"), 0);
+	assert_int_equal(snapshot_refs, 1);
+	close(fixture.listener);
+	fixture.listener = -1;
+	serve_until(&fixture, NULL, &seen.downs);
+	assert_int_equal(state_now(&fixture), SERVER_DOWN);
 	teardown(&fixture);
 }
 
@@ -241,6 +335,7 @@ int main(void)
 	    cmocka_unit_test(test_silent_server_times_out),
 	    cmocka_unit_test(test_reload_goes_on_where_it_was),
 	    cmocka_unit_test(test_names_are_checked_at_their_addresses),
+	    cmocka_unit_test(test_no_memory_changes_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
