@@ -78,10 +78,54 @@
 	X(TLS_TRUNCATED, tls_truncated, \
 	  "TLS ended without close_notify: the end of the stream may be missing") \
 	X(TLS_KEY_UPDATE, tls_key_update, \
-	  "the peer changed its TLS keys, and this kernel cannot follow")
+	  "the peer changed its TLS keys, and this kernel cannot follow") \
+	X(LIMIT_HANDSHAKES, limit_handshakes, \
+	  "the listener has as many TLS handshakes under way as it may")
+
+/* Alerts of TLS: X(NAME, word, number on the wire, "help"). RFC 8446, 6; the last stands for all
+ * others. */
+#define PENSTOCK_TLS_ALERTS(X) \
+	X(CLOSE_NOTIFY, close_notify, 0, "the ordinary end") \
+	X(UNEXPECTED_MESSAGE, unexpected_message, 10, "a message that does not belong there") \
+	X(BAD_RECORD_MAC, bad_record_mac, 20, "a record that was damaged") \
+	X(RECORD_OVERFLOW, record_overflow, 22, "a record that is too long") \
+	X(HANDSHAKE_FAILURE, handshake_failure, 40, "nothing in common, often no cipher") \
+	X(BAD_CERTIFICATE, bad_certificate, 42, "a certificate that is broken") \
+	X(UNSUPPORTED_CERTIFICATE, unsupported_certificate, 43, \
+	  "a certificate of a kind that is not taken") \
+	X(CERTIFICATE_REVOKED, certificate_revoked, 44, "a certificate that was revoked") \
+	X(CERTIFICATE_EXPIRED, certificate_expired, 45, "a certificate that has expired") \
+	X(CERTIFICATE_UNKNOWN, certificate_unknown, 46, \
+	  "a certificate that was not accepted for another reason") \
+	X(ILLEGAL_PARAMETER, illegal_parameter, 47, "a value that cannot be") \
+	X(UNKNOWN_CA, unknown_ca, 48, "a certificate of an authority that is not known") \
+	X(ACCESS_DENIED, access_denied, 49, "a good certificate that is not let in") \
+	X(DECODE_ERROR, decode_error, 50, "a message that cannot be read") \
+	X(DECRYPT_ERROR, decrypt_error, 51, "a signature or check that is wrong") \
+	X(PROTOCOL_VERSION, protocol_version, 70, "no version in common") \
+	X(INSUFFICIENT_SECURITY, insufficient_security, 71, "ciphers that are too weak") \
+	X(INTERNAL_ERROR, internal_error, 80, "an error of the one who sent it") \
+	X(INAPPROPRIATE_FALLBACK, inappropriate_fallback, 86, \
+	  "an older version than both could have") \
+	X(USER_CANCELED, user_canceled, 90, "given up by the one who sent it") \
+	X(NO_RENEGOTIATION, no_renegotiation, 100, "a new handshake that is not wanted") \
+	X(MISSING_EXTENSION, missing_extension, 109, "something needed was not sent") \
+	X(UNSUPPORTED_EXTENSION, unsupported_extension, 110, "an answer to what was not asked") \
+	X(UNRECOGNIZED_NAME, unrecognized_name, 112, "a server name that nobody has") \
+	X(BAD_CERTIFICATE_STATUS_RESPONSE, bad_certificate_status_response, 113, \
+	  "an OCSP response that is not good") \
+	X(UNKNOWN_PSK_IDENTITY, unknown_psk_identity, 115, "a shared key that nobody knows") \
+	X(CERTIFICATE_REQUIRED, certificate_required, 116, "no certificate of the client") \
+	X(NO_APPLICATION_PROTOCOL, no_application_protocol, 120, \
+	  "no application protocol in common") \
+	X(OTHER, other, 255, "an alert without a name here")
 
 #define PENSTOCK_ENUM_STEER(name, word, help) STEER_##name,
 #define PENSTOCK_ENUM_CLOSE(name, word, help) CLOSE_##name,
+
+#define PENSTOCK_ENUM_ALERT(name, word, number, help) ALERT_KIND_##name,
+
+enum alert_kind { PENSTOCK_TLS_ALERTS(PENSTOCK_ENUM_ALERT) ALERT_KIND_MAX };
 
 enum steer_counter { PENSTOCK_STEER_COUNTERS(PENSTOCK_ENUM_STEER) STEER_COUNTER_MAX };
 
@@ -89,5 +133,6 @@ enum close_reason { PENSTOCK_CLOSE_REASONS(PENSTOCK_ENUM_CLOSE) CLOSE_REASON_MAX
 
 #undef PENSTOCK_ENUM_STEER
 #undef PENSTOCK_ENUM_CLOSE
+#undef PENSTOCK_ENUM_ALERT
 
 #endif

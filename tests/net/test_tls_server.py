@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """TLS with clients that others wrote: curl, openssl s_client, gnutls-cli; certificates, policies, reloads."""
+import json
 import os
 import re
 
@@ -201,3 +202,53 @@ def test_no_tickets_where_off(lab, start, authority):
     for version in ("-tls1_2", "-tls1_3"):
         said = s_client(lab, authority, version, "-ign_eof", text=request)
         assert "served" in said and "TLS session ticket" not in said
+
+
+def test_status_tells_of_certificates_and_alerts(lab, start, authority):
+    short, long = authority.issue(NAME, days=3), authority.issue("*.example.net", "example.net", kind="rsa", days=20)
+    daemon = start({"certificates": [str(short.bundle), {"chain": str(long.chain), "key": str(long.key)}]})
+    assert f'the certificate in "{short.bundle}" ({NAME}) expires on' in daemon.log().replace("\\", "")
+    one, other = daemon.status()["listeners"][0]["certificates"]
+    assert (one["names"], one["key"], one["file"]) == (NAME, "ECDSA P-256", str(short.bundle))
+    assert (other["names"], other["key"]) == ("*.example.net, example.net", "RSA 2048")
+    assert one["days_left"] in (2, 3) and other["days_left"] in (19, 20)  # a second more or less
+    ends = openssl("x509", "-in", long.chain, "-noout", "-enddate", "-dateopt", "iso_8601").strip()
+    assert ends == "notAfter=" + other["expires"].replace("T", " ")
+    table = daemon.command("status", "--runtime-dir", daemon.runtime_dir).stdout
+    assert "Certificates" in table and "*.example.net, example.net" in table and "ECDSA P-256" in table
+
+    s_client(lab, authority, "-alpn", "h2")
+    s_client(lab, authority, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0")
+    assert curl(lab, authority).stdout == "served"
+    lab.client.run("curl", "-sS", "--resolve", f"{NAME}:{PORT}:{lab.node.address}", f"https://{NAME}:{PORT}/", check=False)
+
+    def alerts(direction):
+        return {kind: count for kind, count in daemon.status()[f"alerts_{direction}"].items() if count}
+
+    laboratory.wait_until(lambda: alerts("received") == {"unknown_ca": 1, "close_notify": 1}, "alerts of clients")
+    sent = alerts("sent")
+    assert (sent["no_application_protocol"], sent["protocol_version"]) == (1, 1)
+    counters = daemon.status()["counters"]
+    assert (counters["tls_handshakes"], counters["tls_handshakes_open"]) == (1, 0)
+    assert counters["tls_handshakes_failed"] == 3
+    table = daemon.command("status", "--runtime-dir", daemon.runtime_dir).stdout
+    assert "TLS alerts from clients" in table and "no application protocol in common" in table
+
+
+def test_handshakes_are_bounded_in_number_and_time(lab, start, authority):
+    daemon = start({"certificates": [str(authority.issue(NAME).bundle)], "max_handshakes": 2}, process={"threads": 1})
+    idle = [lab.client.connect(lab.node.address, PORT) for _ in range(2)]
+    laboratory.wait_until(lambda: daemon.status()["counters"]["tls_handshakes_open"] == 2, "two shake hands")
+    with lab.client.connect(lab.node.address, PORT) as third:
+        assert third.recv(1) == b""
+    assert status_closes(daemon)["limit_handshakes"] == 1
+    idle.pop().close()
+    laboratory.wait_until(lambda: daemon.status()["counters"]["tls_handshakes_open"] == 1, "one went")
+    assert curl(lab, authority).stdout == "served"
+    configuration = json.loads(daemon.config.read_text())
+    configuration["listeners"][0]["timeouts"] = {"handshake": "100ms"}
+    daemon.reload(configuration)
+    with lab.client.connect(lab.node.address, PORT) as slow:
+        assert slow.recv(1) == b""
+    laboratory.wait_until(lambda: status_closes(daemon)["handshake_timeout"] >= 1, "the time is over")
+    idle.pop().close()

@@ -194,6 +194,48 @@ static void show_listeners(const json_t *listeners, const json_t *plane, FILE *o
 	show_table("Listeners", table, out, colour);
 }
 
+static void show_certificate(struct cli_table *table, const char *listener,
+			     const json_t *certificate)
+{
+	char days[SHOW_TEXT_MAX] = "";
+	const char *const cells[] = {
+	    listener,
+	    show_string(certificate, "names"),
+	    show_string(certificate, "key"),
+	    show_string(certificate, "expires"),
+	    days,
+	    show_string(certificate, "file"),
+	};
+
+	show_value(json_object_get(certificate, "days_left"), days);
+	cli_table_add(table, cells);
+}
+
+static void show_certificates(const json_t *listeners, FILE *out, bool colour)
+{
+	static const char *const titles[] = {"LISTENER", "NAMES",     "KEY",
+					     "EXPIRES",	 "DAYS LEFT", "FILE"};
+	struct cli_table *table = cli_table_new(titles, ARRAY_LEN(titles));
+	const json_t *listener, *certificate;
+	bool is_empty = true;
+	size_t i, j;
+
+	json_array_foreach(listeners, i, listener)
+	{
+		json_array_foreach(json_object_get(listener, "certificates"), j, certificate)
+		{
+			is_empty = false;
+			if (table)
+				show_certificate(table, j ? "" : show_string(listener, "name"),
+						 certificate);
+		}
+	}
+	if (is_empty)
+		cli_table_free(table);
+	else
+		show_table("Certificates", table, out, colour);
+}
+
 /* The address, and what the configuration says of it. */
 static void show_server(const json_t *server, char text[SHOW_TEXT_MAX])
 {
@@ -282,10 +324,15 @@ void cli_show_status(const json_t *status, FILE *out, bool colour)
 	show_summary(status, out, colour);
 	show_listeners(json_object_get(status, "listeners"), json_object_get(status, "plane"), out,
 		       colour);
+	show_certificates(json_object_get(status, "listeners"), out, colour);
 	show_origins(json_object_get(status, "origins"), out, colour);
 	show_plane(json_object_get(status, "plane"), out, colour);
 	show_steer(json_object_get(status, "steer"), out, colour);
 	show_counters("Counters", json_object_get(status, "counters"), show_stat_help, out, colour);
 	show_counters("Ended because", json_object_get(status, "closes"), show_close_help, out,
 		      colour);
+	show_counters("TLS alerts to clients", json_object_get(status, "alerts_sent"),
+		      show_alert_help, out, colour);
+	show_counters("TLS alerts from clients", json_object_get(status, "alerts_received"),
+		      show_alert_help, out, colour);
 }

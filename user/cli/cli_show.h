@@ -32,6 +32,7 @@ void show_counters(const char *heading, const json_t *counters,
 /* "" for a word that is not known. */
 const char *show_stat_help(const char *word);
 const char *show_close_help(const char *word);
+const char *show_alert_help(const char *word);
 
 void show_plane(const json_t *plane, FILE *out, bool colour);
 void show_steer(const json_t *steer, FILE *out, bool colour);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/cli_show.h"
+#include "stats/alerts.h"
 #include "stats/stats.h"
 
 const char *show_stat_help(const char *word)
@@ -18,6 +19,14 @@ const char *show_close_help(const char *word)
 	for (int i = 0; i < CLOSE_REASON_MAX; i++)
 		if (strcmp(close_reason_word((enum close_reason)i), word) == 0)
 			return close_reason_help((enum close_reason)i);
+	return "";
+}
+
+const char *show_alert_help(const char *word)
+{
+	for (int i = 0; i < ALERT_KIND_MAX; i++)
+		if (strcmp(alert_kind_word((enum alert_kind)i), word) == 0)
+			return alert_kind_help((enum alert_kind)i);
 	return "";
 }
 

@@ -98,6 +98,9 @@ static const struct conf_key server_tls_keys[] = {
     KEY("tickets", shape_tickets_either, "on",
 	"Session tickets, by which clients resume without a full handshake; on is a mapping of "
 	"defaults."),
+    KEY("max_handshakes", conf_shape_count, NULL,
+	"Handshakes at once, over all threads; connections past it are closed. Without it as many "
+	"as \"max_connections\"."),
     KEY("kernel", conf_shape_kernel_tls, "auto", "Whether the kernel may do the records (kTLS)."),
     KEY_NOT_YET("client", "Certificates of clients: ca, require, crl, depth."),
     KEY_NOT_YET("key_log", "File for the session keys, for debugging."),

@@ -100,6 +100,7 @@ struct conf_server_tls *conf_server_tls_build(struct conf_context *context,
 		return NULL;
 	tls->mark = node->mark;
 	tls->kernel = (enum conf_kernel_tls)conf_number_at(node, "kernel");
+	tls->max_handshakes = (uint32_t)conf_number_at(node, "max_handshakes");
 	tls->strict_sni = conf_number_at(node, "strict_sni") != 0;
 	conf_certificates_fill(context, tls, conf_at(node, "certificates"));
 	conf_tls_policy_fill(context, &tls->policy, node);

@@ -45,11 +45,25 @@ void conn_arm(struct conn *conn, uint64_t delay_ms)
 	loop_timer_arm(conn_loop(conn), &conn->timer, delay_ms);
 }
 
+/* Handshakes that are under way, and those that came to nothing. */
+static void conn_count_handshake(const struct conn *conn, enum conn_state next)
+{
+	int change = (next == CONN_HANDSHAKE) - (conn->state == CONN_HANDSHAKE);
+
+	if (!change)
+		return;
+	conn->lease->quotas[conn->listener->index]->n_handshakes += (size_t)change;
+	stats_add(STAT_TLS_HANDSHAKES_OPEN, change);
+	if (next == CONN_CLOSED)
+		stats_inc(STAT_TLS_HANDSHAKES_FAILED);
+}
+
 static void conn_goto(struct conn *conn, enum conn_state next)
 {
 	const struct conf_listener *listener = conn->listener;
 
 	BUG_ON(!(conn_allowed[conn->state] & (1u << next)));
+	conn_count_handshake(conn, next);
 	conn->state = next;
 	timer_cancel(&conn->timer);
 	if (next == CONN_PROXY || next == CONN_HELLO)
@@ -167,11 +181,24 @@ void conn_close(struct conn *conn, enum close_reason reason)
 	free(conn);
 }
 
-/* May this listener of this thread have one more? Limits are shared out evenly, rounded up. */
+/* Limits are shared out evenly, rounded up. */
+static size_t conn_share(const struct conn_thread *thread, size_t limit)
+{
+	return (limit + thread->shared->n_threads - 1) / thread->shared->n_threads;
+}
+
+bool conn_has_room_for_handshake(const struct conn *conn)
+{
+	const struct conf_server_tls *tls = conn->listener->tls;
+
+	return !tls->max_handshakes || conn->lease->quotas[conn->listener->index]->n_handshakes <
+					   conn_share(conn->lease->thread, tls->max_handshakes);
+}
+
+/* May this listener of this thread have one more? */
 static bool conn_has_room(const struct conn_thread *thread, const struct conf_listener *listener)
 {
-	unsigned int n_threads = thread->shared->n_threads;
-	size_t share = (listener->max_connections + n_threads - 1) / n_threads;
+	size_t share = conn_share(thread, listener->max_connections);
 
 	return thread->n_open < thread->shared->max_connections &&
 	       thread->lease->quotas[listener->index]->n_open < share;

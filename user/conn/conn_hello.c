@@ -77,6 +77,8 @@ static enum conn_state conn_start_tls(struct conn *conn)
 {
 	const struct conf_route *route = conn->route;
 
+	if (!conn_has_room_for_handshake(conn))
+		return conn_end(conn, CLOSE_LIMIT_HANDSHAKES);
 	if (tls_start_server(&conn->io,
 			     conn->lease->snapshot->server_contexts[conn->listener->index],
 			     conn_loop(conn)))

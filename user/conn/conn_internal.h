@@ -28,6 +28,7 @@ struct conn_quota {
 	uint64_t scope; /* of its bounds, in the shared table */
 	unsigned int refs;
 	size_t n_open;
+	size_t n_handshakes; /* of these */
 };
 
 struct conn_lease {
@@ -108,6 +109,9 @@ enum conn_state conn_end(struct conn *conn, enum close_reason reason);
 void conn_close(struct conn *conn, enum close_reason reason);
 
 void conn_arm(struct conn *conn, uint64_t delay_ms);
+
+/* May its listener, in this thread, have one more TLS handshake under way? */
+bool conn_has_room_for_handshake(const struct conn *conn);
 
 /* A copy for the log; lost where memory is. */
 void conn_set_detail(struct conn *conn, const char *detail);

@@ -20,6 +20,10 @@
 	X(TERMINATE_CONNECTIONS, terminate_connections, counter, "connections served as HTTP") \
 	X(TLS_HANDSHAKES, tls_handshakes, counter, "TLS handshakes completed with clients") \
 	X(TLS_RESUMED, tls_resumed, counter, "of these, resumed sessions") \
+	X(TLS_HANDSHAKES_FAILED, tls_handshakes_failed, counter, \
+	  "TLS handshakes with clients that were begun and not completed") \
+	X(TLS_HANDSHAKES_OPEN, tls_handshakes_open, gauge, \
+	  "TLS handshakes with clients under way now") \
 	X(KTLS_HANDOVERS, ktls_handovers, counter, \
 	  "TLS connections handed over to the kernel, both sides") \
 	X(KTLS_REFUSED, ktls_refused, counter, "TLS connections kept in user space") \

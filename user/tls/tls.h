@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/compiler.h"
 #include "base/io.h"
@@ -42,6 +43,21 @@ struct tls_server_ctx *tls_server_ctx_new(const struct conf_server_tls *conf,
 					  const struct tls_files *files,
 					  struct conf_diag *diag) MUST_CHECK;
 void tls_server_ctx_free(struct tls_server_ctx *ctx);
+
+/* What is to be known of a certificate, for people. */
+struct tls_certificate_facts {
+	const char *file; /* as long as the configuration */
+	char names[256]; /* "a.example, *.a.example"; ends in "…" where there is no room */
+	char key[32]; /* "ECDSA P-256", "RSA 2048" */
+	int64_t not_before_s, not_after_s; /* since 1970 */
+	bool is_stapled; /* has an OCSP response that is valid now */
+};
+
+size_t tls_server_ctx_n_certificates(const struct tls_server_ctx *ctx);
+
+/* `i` as the configuration has them. */
+void tls_server_ctx_describe(const struct tls_server_ctx *ctx, size_t i,
+			     struct tls_certificate_facts *ret_facts);
 
 /* The file that tls_client_ctx_new() looks up where verification is on and conf->ca.path is NULL.
  */

@@ -3,6 +3,7 @@
  * What a loaded certificate says of itself: its names, and whether its times and its chain hold.
  * All that is found here is a warning: clients may think otherwise.
  */
+#include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
@@ -166,4 +167,46 @@ void tls_certificate_check(const struct tls_certificate *certificate, struct con
 		check_times(certificate, upper, diag);
 		lower = upper;
 	}
+}
+
+/* ---- for people ---- */
+
+static int64_t check_seconds(const ASN1_TIME *when)
+{
+	struct tm tm;
+
+	return ASN1_TIME_to_tm(when, &tm) == 1 ? timegm(&tm) : 0;
+}
+
+static void check_describe_key(const EVP_PKEY *key, char *text, size_t size_bytes)
+{
+	char group[32];
+	const char *nist = NULL;
+
+	switch (EVP_PKEY_get_base_id(key)) {
+	case EVP_PKEY_RSA:
+		snprintf(text, size_bytes, "RSA %d", EVP_PKEY_get_bits(key));
+		break;
+	case EVP_PKEY_EC:
+		if (EVP_PKEY_get_group_name((EVP_PKEY *)key, group, sizeof(group), NULL) == 1)
+			nist = EC_curve_nid2nist(OBJ_sn2nid(group));
+		snprintf(text, size_bytes, "ECDSA %s", nist ? nist : "");
+		break;
+	default:
+		snprintf(text, size_bytes, "%s", EVP_PKEY_get0_type_name(key));
+	}
+}
+
+void tls_certificate_describe(const struct tls_certificate *certificate,
+			      struct tls_certificate_facts *ret_facts)
+{
+	*ret_facts = (struct tls_certificate_facts){
+	    .file = certificate->conf->chain.path,
+	    .not_before_s = check_seconds(X509_get0_notBefore(certificate->leaf)),
+	    .not_after_s = check_seconds(X509_get0_notAfter(certificate->leaf)),
+	    .is_stapled = tls_staple_is_valid(&certificate->staple),
+	};
+	tls_certificate_names(certificate->leaf, ret_facts->names, sizeof(ret_facts->names));
+	check_describe_key(certificate->key, ret_facts->key, sizeof(ret_facts->key));
+	ERR_clear_error();
 }

@@ -33,6 +33,13 @@ static bool ctx_set_policy(SSL_CTX *ssl_ctx, const struct conf_tls_policy *polic
 	       SSL_CTX_set1_groups_list(ssl_ctx, GROUPS) == 1;
 }
 
+/* `value` is level and number (SSL_CTX_set_info_callback(3)). */
+static void ctx_on_info(const SSL *ssl, int where, int value)
+{
+	if ((where & SSL_CB_ALERT) == SSL_CB_ALERT)
+		tls_count_alert(SSL_get_app_data(ssl), where & SSL_CB_WRITE, value & 0xff);
+}
+
 SSL_CTX *tls_ctx_new_common(bool is_server, const struct conf_tls_policy *policy, bool wants_kernel)
 {
 	SSL_CTX *ssl_ctx = SSL_CTX_new(is_server ? TLS_server_method() : TLS_client_method());
@@ -51,6 +58,7 @@ SSL_CTX *tls_ctx_new_common(bool is_server, const struct conf_tls_policy *policy
 	SSL_CTX_set_mode(ssl_ctx,
 			 SSL_MODE_AUTO_RETRY); /* WANT_READ means that the socket has no more */
 	SSL_CTX_set_read_ahead(ssl_ctx, 0);
+	SSL_CTX_set_info_callback(ssl_ctx, ctx_on_info);
 	SSL_CTX_set_session_cache_mode(ssl_ctx, SSL_SESS_CACHE_OFF);
 	if (wants_kernel && !tls_kernel_missing())
 		SSL_CTX_set_keylog_callback(ssl_ctx, tls_keys_on_keylog);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/bug.h"
+#include "stats/alerts.h"
 #include "stats/stats.h"
 #include "tls/tls_internal.h"
 #include "tls/tls_tickets.h"
@@ -66,6 +67,12 @@ void tls_stream_set_fault(struct tls_stream *stream, enum close_reason fault)
 	stream->fault = fault;
 	if (fault == CLOSE_TLS_TRUNCATED)
 		stats_inc(STAT_TLS_TRUNCATIONS);
+}
+
+void tls_count_alert(const struct tls_stream *stream, bool sent, unsigned int number)
+{
+	if (stream && stream->side == TLS_SIDE_SERVER)
+		alerts_count(sent, number);
 }
 
 void tls_stream_drop_secrets(struct tls_stream *stream)

@@ -119,6 +119,9 @@ void tls_stream_drop_secrets(struct tls_stream *stream);
 /* Notes the fault once, and counts it. */
 void tls_stream_set_fault(struct tls_stream *stream, enum close_reason fault);
 
+/* Of a client's connection, for the counters; other sides' are not counted. */
+void tls_count_alert(const struct tls_stream *stream, bool sent, unsigned int number);
+
 void tls_stream_set_error(struct tls_stream *stream, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* The answer of tls_answer_alpn(), as OpenSSL's callback wants it. */
@@ -224,6 +227,9 @@ bool tls_name_normalize(const char *name, size_t len_bytes, char ret_name[TLS_NA
  * (as RFC 6125, 6.4.4 has it). A non-zero return stops and is returned. */
 int tls_certificate_each_name(const X509 *leaf, int (*visit)(void *argument, const char *name),
 			      void *argument);
+
+void tls_certificate_describe(const struct tls_certificate *certificate,
+			      struct tls_certificate_facts *ret_facts);
 
 /* All of them with ", " between; ends in "…" where there is no room. Returns `text`. */
 const char *tls_certificate_names(const X509 *leaf, char *text, size_t size_bytes);

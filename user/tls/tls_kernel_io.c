@@ -74,6 +74,7 @@ static int kernel_send_alert(struct tls_stream *stream, unsigned char level,
 				 .msg_control = &control,
 				 .msg_controllen = sizeof(control)};
 
+	tls_count_alert(stream, true, description);
 	*CMSG_DATA(&control.header) = TLS_TYPE_ALERT;
 	return sendmsg(stream->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
@@ -92,6 +93,7 @@ static int kernel_take_alert(struct tls_stream *stream, const unsigned char *dat
 	if (len_bytes < 2)
 		return kernel_refuse(stream, TLS_ALERT_UNEXPECTED_MESSAGE,
 				     "TLS: the peer sent half an alert");
+	tls_count_alert(stream, false, data[1]);
 	if (data[1] == ALERT_USER_CANCELED)
 		return 0;
 	stream->recv_ended = true;

@@ -255,6 +255,17 @@ struct tls_server_ctx *tls_server_ctx_new(const struct conf_server_tls *conf,
 	return NULL;
 }
 
+size_t tls_server_ctx_n_certificates(const struct tls_server_ctx *ctx)
+{
+	return ctx->n_certificates;
+}
+
+void tls_server_ctx_describe(const struct tls_server_ctx *ctx, size_t i,
+			     struct tls_certificate_facts *ret_facts)
+{
+	tls_certificate_describe(&ctx->certificates[i], ret_facts);
+}
+
 SSL_CTX *tls_server_ctx_first(struct tls_server_ctx *ctx)
 {
 	return ctx->groups[ctx->first_group].ssl_ctx;

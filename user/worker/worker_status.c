@@ -5,12 +5,14 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "relay/relay.h"
 #include "route/route.h"
 #include "server/server.h"
+#include "stats/alerts.h"
 #include "stats/stats.h"
 
 static json_t *status_text(const char *text)
@@ -73,6 +75,43 @@ static json_t *status_route(const struct snapshot *snapshot, const struct conf_l
 			 (json_int_t)tally_sum(tally, TALLY_TO_CLIENT_BYTES));
 }
 
+#define DAY_S 86400
+
+/* Rounded down: 0 is less than a day, -1 has expired. */
+static json_int_t status_days_left(int64_t not_after_s)
+{
+	int64_t left_s = not_after_s - (int64_t)time(NULL);
+
+	return left_s >= 0 ? left_s / DAY_S : (left_s - DAY_S + 1) / DAY_S;
+}
+
+static json_t *status_certificate(const struct tls_server_ctx *context, size_t i)
+{
+	struct tls_certificate_facts facts;
+	char expires[32] = "";
+	struct tm tm;
+	time_t when;
+
+	tls_server_ctx_describe(context, i, &facts);
+	when = (time_t)facts.not_after_s;
+	if (gmtime_r(&when, &tm))
+		strftime(expires, sizeof(expires), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:b}", "file", facts.file, "names",
+			 facts.names, "key", facts.key, "expires", expires, "not_after",
+			 (json_int_t)facts.not_after_s, "days_left",
+			 status_days_left(facts.not_after_s), "stapled", facts.is_stapled);
+}
+
+/* NULL, and so left out, where no TLS is ended. */
+static json_t *status_certificates(const struct tls_server_ctx *context)
+{
+	json_t *certificates = context ? json_array() : NULL;
+
+	for (size_t i = 0; context && i < tls_server_ctx_n_certificates(context); i++)
+		json_array_append_new(certificates, status_certificate(context, i));
+	return certificates;
+}
+
 static json_t *status_listener(const struct snapshot *snapshot,
 			       const struct conf_listener *listener)
 {
@@ -83,9 +122,10 @@ static json_t *status_listener(const struct snapshot *snapshot,
 	for (size_t i = 0; i < listener->n_routes; i++)
 		json_array_append_new(routes,
 				      status_route(snapshot, listener, &listener->routes[i]));
-	return json_pack("{s:s, s:s, s:b, s:o, s:o}", "name", listener->name, "protocol",
+	return json_pack("{s:s, s:s, s:b, s:o, s:o, s:o*}", "name", listener->name, "protocol",
 			 listener->transport == CONF_TRANSPORT_UDP ? "udp" : "tcp", "tls",
-			 listener->tls != NULL, "binds", binds, "routes", routes);
+			 listener->tls != NULL, "binds", binds, "routes", routes, "certificates",
+			 status_certificates(snapshot->server_contexts[listener->index]));
 }
 
 static const char *status_origin_tls(const struct conf_origin *origin)
@@ -186,6 +226,17 @@ static json_t *status_closes(void)
 	return closes;
 }
 
+/* Those with clients. */
+static json_t *status_alerts(bool sent)
+{
+	json_t *alerts = json_object();
+
+	for (int i = 0; i < ALERT_KIND_MAX; i++)
+		json_object_set_new(alerts, alert_kind_word((enum alert_kind)i),
+				    json_integer((json_int_t)alerts_sum(sent, (enum alert_kind)i)));
+	return alerts;
+}
+
 json_t *worker_status_json(const struct worker_facts *facts)
 {
 	const struct conf *conf = facts->snapshot->conf;
@@ -197,14 +248,16 @@ json_t *worker_status_json(const struct worker_facts *facts)
 	for (size_t i = 0; i < conf->n_origins; i++)
 		json_array_append_new(origins, status_origin(conf->origins[i]));
 	return json_pack(
-	    "{s:s, s:i, s:I, s:I, s:i, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "version",
-	    PENSTOCK_VERSION, "pid", (int)getpid(), "generation",
+	    "{s:s, s:i, s:I, s:I, s:i, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+	    "s:o, s:o}",
+	    "version", PENSTOCK_VERSION, "pid", (int)getpid(), "generation",
 	    (json_int_t)facts->snapshot->generation, "uptime_s",
 	    (json_int_t)(facts->uptime_ms / 1000), "threads", (int)facts->n_threads, "draining",
 	    facts->is_draining, "sockmap",
 	    status_text(relay_sockmap_why_not() ? relay_sockmap_why_not() : "available"),
 	    "kernel_tls", status_text(tls_kernel_missing() ? tls_kernel_missing() : "available"),
 	    "listeners", listeners, "origins", origins, "counters", status_counters(), "closes",
-	    status_closes(), "steer", facts->steer ? steer_status(facts->steer) : json_null(),
+	    status_closes(), "alerts_sent", status_alerts(true), "alerts_received",
+	    status_alerts(false), "steer", facts->steer ? steer_status(facts->steer) : json_null(),
 	    "plane", facts->plane ? json_loads(facts->plane, 0, NULL) : json_null());
 }

@@ -40,6 +40,7 @@ static void fallbacks(void **state)
 	assert_null(tls->policy.ciphers_13);
 	assert_int_equal(tls->n_alpn, 1);
 	assert_string_equal(tls->alpn[0], "http/1.1");
+	assert_int_equal(tls->max_handshakes, 0);
 	assert_true(tls->tickets.on);
 	assert_null(tls->tickets.keys.path);
 	assert_int_equal(tls->tickets.lifetime_s, 86400);
@@ -60,6 +61,7 @@ static void every_key(void **state)
 		  "      ciphers: [ECDHE-RSA-AES256-GCM-SHA384, TLS_AES_256_GCM_SHA384,\n"
 		  "                ECDHE-ECDSA-AES256-GCM-SHA384]\n"
 		  "      alpn: [http/1.1, http/1.0]\n"
+		  "      max_handshakes: 7\n"
 		  "      tickets: {keys: k, lifetime: 90s}\n");
 	const struct conf_server_tls *tls = conf->listeners[0].tls;
 
@@ -77,6 +79,7 @@ static void every_key(void **state)
 	assert_string_equal(tls->policy.ciphers_13, "TLS_AES_256_GCM_SHA384");
 	assert_int_equal(tls->n_alpn, 2);
 	assert_string_equal(tls->alpn[1], "http/1.0");
+	assert_int_equal(tls->max_handshakes, 7);
 	assert_true(tls->tickets.on);
 	assert_string_equal(tls->tickets.keys.path, "k");
 	assert_int_equal(tls->tickets.lifetime_s, 90);

@@ -9,11 +9,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "lab.h"
+#include "stats/alerts.h"
 
 static struct lab_identity authority, site_ec, site_rsa, other;
 
@@ -285,6 +287,43 @@ static void staples(void **state)
 	assert_true(shake(&conf, &wish, NULL).staple_len <= 0);
 }
 
+static void certificates_are_described(void **state)
+{
+	struct conf_server_tls conf = {.certificates = both_kinds, .n_certificates = 2};
+	struct tls_server_ctx *ctx = load(&conf, 0, 0, NULL);
+	struct tls_certificate_facts facts;
+	int64_t days_10 = (int64_t)time(NULL) + 10 * 86400;
+
+	(void)state;
+	assert_int_equal(tls_server_ctx_n_certificates(ctx), 2);
+	tls_server_ctx_describe(ctx, 0, &facts);
+	assert_string_equal(facts.key, "RSA 2048");
+	assert_string_equal(facts.file, "rsa.pem");
+	tls_server_ctx_describe(ctx, 1, &facts);
+	assert_string_equal(facts.key, "ECDSA P-256");
+	assert_string_equal(facts.names, "site.example");
+	assert_true(facts.not_after_s > days_10 - 3600 && facts.not_after_s <= days_10);
+	assert_true(facts.not_before_s < days_10);
+	assert_false(facts.is_stapled);
+	tls_server_ctx_free(ctx);
+}
+
+static void alerts_are_counted_by_kind(void **state)
+{
+	struct conf_server_tls conf = {
+	    .certificates = ec_alone, .n_certificates = 1, .strict_sni = true};
+	struct lab_peer_wish wish = {.sni = "un.known"};
+	uint64_t before = alerts_sum(true, ALERT_KIND_UNRECOGNIZED_NAME);
+
+	(void)state;
+	shake(&conf, &wish, NULL);
+	assert_int_equal(alerts_sum(true, ALERT_KIND_UNRECOGNIZED_NAME), before + 1);
+	before = alerts_sum(false, ALERT_KIND_OTHER);
+	alerts_count(false, 111);
+	alerts_count(false, 255);
+	assert_int_equal(alerts_sum(false, ALERT_KIND_OTHER), before + 2);
+}
+
 /* ---- the world ---- */
 
 static void add_ocsp(const char *path, const struct lab_identity *about, int status, long from,
@@ -394,6 +433,8 @@ int main(void)
 	    cmocka_unit_test(a_file_opens_the_key),
 	    cmocka_unit_test(chains_in_disorder_are_told),
 	    cmocka_unit_test(staples),
+	    cmocka_unit_test(certificates_are_described),
+	    cmocka_unit_test(alerts_are_counted_by_kind),
 	};
 
 	lab_init();
