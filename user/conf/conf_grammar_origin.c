@@ -35,6 +35,12 @@ static LIST(shape_servers, shape_server, "a list of servers", PENSTOCK_MAX_SERVE
 
 static TEXT(shape_domain, "a domain name", conf_check_domain, "^[A-Za-z0-9._-]+$");
 
+static TEXT(shape_pin, "the digest of a public key", conf_check_pin,
+	    "^(sha256/)?[A-Za-z0-9+/]{43}=$");
+static LIST(shape_pin_list, shape_pin, "a list of digests", 32);
+static ONE_OR_MORE(shape_pins, "the digest of a public key, or a list of them", shape_pin,
+		   shape_pin_list);
+
 static const struct conf_key client_tls_keys[] = {
     KEY("ca", conf_shape_path, NULL,
 	"PEM file with the roots to trust; without it the system's store."),
@@ -42,11 +48,25 @@ static const struct conf_key client_tls_keys[] = {
 	"The name that is asked for and verified; without it the server's address is verified."),
     KEY("verify", conf_shape_switch, "on",
 	"Off takes any certificate: whoever is on the way can read and change all."),
+    KEY("certificate", conf_shape_certificate, NULL,
+	"The certificate that is shown to servers which ask for one."),
+    KEY("pins", shape_pins, NULL,
+	"SHA-256 digests of public keys (SubjectPublicKeyInfo) in base64, after \"sha256/\" or "
+	"bare. One of them must be the key of the server's certificate or, where it is verified, "
+	"of one above it. Also asked for with \"verify: off\"."),
+    KEY("policy", conf_shape_tls_level, "intermediate",
+	"Versions and ciphers as Mozilla's guide names them: modern is TLS 1.3 alone, intermediate "
+	"is TLS 1.2 too."),
+    KEY("versions", conf_shape_tls_versions, NULL,
+	"TLS versions that are spoken; stronger than \"policy\"."),
+    KEY("ciphers", conf_shape_tls_ciphers, NULL,
+	"Ciphers by OpenSSL's names; a version of which none is named keeps those of \"policy\"."),
+    KEY("alpn", conf_shape_alpn, NULL,
+	"Application protocols that are offered; without it http/1.1 where requests are sent, else "
+	"none."),
+    KEY("sessions", conf_shape_switch, "on",
+	"Whether a server's TLS sessions are kept, so that later handshakes with it are short."),
     KEY("kernel", conf_shape_kernel_tls, "auto", "Whether the kernel may do the records (kTLS)."),
-    KEY_NOT_YET("certificate", "The certificate that we show."),
-    KEY_NOT_YET("pins", "Digests of public keys, one of which must be the origin's."),
-    KEY_NOT_YET("policy", "Versions and ciphers."),
-    KEY_NOT_YET("alpn", "Application protocols that are offered."),
     KEY_END,
 };
 MAPPING(conf_shape_client_tls, "a mapping", client_tls_keys);

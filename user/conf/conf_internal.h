@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #include "base/arena.h"
@@ -255,6 +256,9 @@ bool conf_net_covers(const struct conf_net *first, const struct conf_net *second
  * -EINVAL. */
 ssize_t conf_bytes_parse(struct str text, char *ret_bytes) MUST_CHECK;
 
+/* "sha256/" or nothing, and 32 bytes in base64. 0 or -EINVAL. */
+int conf_pin_parse(struct str text, uint8_t ret_pin[CONF_PIN_BYTES]) MUST_CHECK;
+
 /* A letter, a digit, "-" or "_". */
 bool conf_is_word_char(char c);
 
@@ -275,6 +279,7 @@ const char *conf_check_host(struct str text); /* an address without port */
 const char *conf_check_dns_server(struct str text); /* with or without a port */
 const char *conf_check_alpn(struct str text);
 const char *conf_check_bytes(struct str text);
+const char *conf_check_pin(struct str text);
 
 /* ---- The snapshot ---- */
 
@@ -333,6 +338,14 @@ void conf_check_together(struct conf_context *context, const struct conf_node *n
 /* The named origins, before the listeners. */
 void conf_origins_build(struct conf_context *context);
 void conf_origins_done(struct conf_context *context);
+
+/* Of a checked mapping of conf_shape_client_tls. NULL: no memory, reported. */
+struct conf_client_tls *conf_client_tls_make(struct conf_context *context,
+					     const struct conf_node *node, bool is_stream,
+					     struct conf_mark mark);
+
+/* Its part of an origin's identity, as lines. */
+void conf_client_tls_print(const struct conf_client_tls *tls, FILE *out);
 
 /* By name, or canonical URL; NULL: there is none. */
 struct conf_origin *conf_origin_find(struct conf_context *context, const char *name);

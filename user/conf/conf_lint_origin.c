@@ -27,6 +27,13 @@ static void conf_lint_origin_tls(struct conf_context *context, const struct conf
 {
 	const struct conf_client_tls *tls = origin->tls;
 
+	if (!tls->verify && tls->n_pins) {
+		conf_diag_warn(context->diag, tls->mark,
+			       "the certificate of origin \"%s\" is not verified, only its key is "
+			       "compared with \"pins\": neither its name nor its time counts",
+			       origin->name);
+		return;
+	}
 	if (!tls->verify) {
 		conf_diag_warn(context->diag, tls->mark,
 			       "the certificate of origin \"%s\" is not verified: whoever is on "

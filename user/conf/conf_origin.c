@@ -120,35 +120,6 @@ static void conf_origin_fill_servers(struct conf_context *context, struct conf_o
 	}
 }
 
-/* Streams offer no protocol: what they carry is not known here. */
-static void conf_client_tls_fill_alpn(struct conf_context *context, struct conf_client_tls *tls)
-{
-	tls->alpn = conf_keep(context, 1, sizeof(*tls->alpn));
-	if (!tls->alpn)
-		return;
-	tls->alpn[0] = "http/1.1";
-	tls->n_alpn = 1;
-}
-
-static struct conf_client_tls *conf_client_tls_make(struct conf_context *context,
-						    const struct conf_node *node, bool is_stream,
-						    struct conf_mark mark)
-{
-	struct conf_client_tls *tls = conf_keep(context, 1, sizeof(*tls));
-
-	if (!tls)
-		return NULL;
-	tls->mark = mark;
-	tls->ca.path = conf_text_at(context, node, "ca");
-	tls->ca.mark = conf_mark_at(node, "ca");
-	tls->server_name = conf_text_at(context, node, "server_name");
-	tls->verify = conf_number_at(node, "verify") != 0;
-	tls->kernel = (enum conf_kernel_tls)conf_number_at(node, "kernel");
-	if (!is_stream)
-		conf_client_tls_fill_alpn(context, tls);
-	return tls;
-}
-
 static void conf_origin_fill_tls(struct conf_context *context, struct conf_origin *origin,
 				 const struct conf_node *tls)
 {
@@ -275,10 +246,7 @@ static void conf_origin_print(const struct conf_origin *origin, FILE *out)
 	for (size_t i = 0; i < origin->n_servers; i++)
 		conf_server_print(&origin->servers[i], out);
 	if (origin->tls)
-		fprintf(out, "tls verify=%d kernel=%d\nca %s\nserver_name %s\n",
-			origin->tls->verify, origin->tls->kernel,
-			origin->tls->ca.path ? origin->tls->ca.path : "",
-			origin->tls->server_name ? origin->tls->server_name : "");
+		conf_client_tls_print(origin->tls, out);
 	fprintf(out, "balance=%d connect=%u response=%u keepalive=%u max_idle=%u\n",
 		origin->balance, origin->connect_timeout_ms, origin->response_timeout_ms,
 		origin->keepalive_ms, origin->max_idle);
@@ -348,8 +316,9 @@ const struct conf_origin *conf_origin_in_place(struct conf_context *context, con
 	origin->is_stream = kind.is_stream;
 	if (kind.is_tls) {
 		tls_node = conf_check_empty(context, &conf_shape_client_tls);
-		origin->tls =
-		    tls_node ? conf_client_tls_make(context, tls_node, kind.is_stream, mark) : NULL;
+		origin->tls = tls_node
+				  ? conf_client_tls_make(context, tls_node, origin->is_stream, mark)
+				  : NULL;
 	}
 	conf_origin_fill_rest(context, origin, node);
 	conf_origin_identify(context, origin);

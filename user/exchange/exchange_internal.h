@@ -7,6 +7,7 @@
 #include "exchange/exchange_box.h"
 #include "http/h1.h"
 #include "relay/relay.h"
+#include "tls/tls.h"
 
 enum exchange_state {
 	EXCHANGE_HEAD, /* between requests, or a request head is coming */

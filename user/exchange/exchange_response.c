@@ -47,7 +47,8 @@ static enum exchange_state exchange_origin_failed(struct exchange *exchange, ssi
 		reason = CLOSE_OUT_OF_MEMORY;
 	if (turn->is_head_sent || exchange->outbox.len_bytes)
 		return exchange_cut(exchange, reason);
-	return exchange_reply(exchange, 502, reason, NULL);
+	return exchange_reply(exchange, 502, reason,
+			      n == -EPROTO ? tls_error(&turn->conn->io) : NULL);
 }
 
 static enum exchange_state exchange_origin_malformed(struct exchange *exchange, const char *detail)

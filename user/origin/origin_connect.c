@@ -123,6 +123,17 @@ static void origin_attempt_ready(struct origin_attempt *attempt)
 	origin_attempt_succeed(attempt);
 }
 
+static void origin_count_handshake(const struct io *io)
+{
+	struct tls_facts facts;
+
+	tls_get_facts(io, &facts);
+	stats_inc(STAT_ORIGIN_TLS_HANDSHAKES);
+	if (facts.resumed)
+		stats_inc(STAT_ORIGIN_TLS_RESUMED);
+	stats_inc(io->why_not_kernel ? STAT_KTLS_REFUSED : STAT_KTLS_HANDOVERS);
+}
+
 static void origin_attempt_shake(struct origin_attempt *attempt)
 {
 	struct io *io = &attempt->conn->io;
@@ -131,7 +142,7 @@ static void origin_attempt_shake(struct origin_attempt *attempt)
 	case TLS_AGAIN:
 		return;
 	case TLS_READY:
-		stats_inc(io->why_not_kernel ? STAT_KTLS_REFUSED : STAT_KTLS_HANDOVERS);
+		origin_count_handshake(io);
 		origin_attempt_ready(attempt);
 		return;
 	case TLS_UNVERIFIED:
@@ -155,6 +166,24 @@ static const char *origin_attempt_host(const struct origin_attempt *attempt)
 	return attempt->origin->conf->servers[attempt->conn->server->index].host;
 }
 
+/* 0 or -ENOMEM. Without memory for sessions every handshake is a full one. */
+static int origin_attempt_start_tls(struct origin_attempt *attempt)
+{
+	struct origin *origin = attempt->origin;
+	struct origin_server *server = attempt->conn->server;
+	struct io *io = &attempt->conn->io;
+	int err = tls_start_client(io, origin->tls, origin_attempt_host(attempt),
+				   origin->state->table->loop);
+
+	if (err)
+		return err;
+	if (!server->sessions)
+		server->sessions = tls_sessions_new();
+	if (server->sessions)
+		tls_resume(io, origin->tls, server->sessions);
+	return 0;
+}
+
 static void origin_attempt_connected(struct origin_attempt *attempt)
 {
 	struct origin *origin = attempt->origin;
@@ -172,8 +201,7 @@ static void origin_attempt_connected(struct origin_attempt *attempt)
 		origin_attempt_ready(attempt);
 		return;
 	}
-	if (tls_start_client(&attempt->conn->io, origin->tls, origin_attempt_host(attempt),
-			     origin->state->table->loop))
+	if (origin_attempt_start_tls(attempt))
 		origin_attempt_errno(attempt, attempt->conn->server, ENOMEM);
 	else
 		origin_attempt_shake(attempt);

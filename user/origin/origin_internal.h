@@ -19,6 +19,7 @@ struct origin_server {
 	struct addr addr;
 	char text[ADDR_TEXT_MAX];
 	struct list idle; /* its connections in the pool, the one released last first */
+	struct tls_sessions *sessions; /* NULL until TLS is spoken with it */
 };
 
 struct origin_state {

@@ -17,6 +17,7 @@ void origin_server_unref(struct origin_server *server)
 {
 	if (--server->refs)
 		return;
+	tls_sessions_free(server->sessions);
 	server_unref(server->shared);
 	free(server);
 }

@@ -37,6 +37,25 @@
 	X(ORIGIN_CONNECTS, origin_connects, counter, "connections opened to origins") \
 	X(ORIGIN_CONNECT_FAILURES, origin_connect_failures, counter, \
 	  "connections to origins that failed") \
+	X(ORIGIN_TLS_HANDSHAKES, origin_tls_handshakes, counter, \
+	  "TLS handshakes completed with origins") \
+	X(ORIGIN_TLS_RESUMED, origin_tls_resumed, counter, "of these, resumed sessions") \
+	X(ORIGIN_TLS_UNTRUSTED, origin_tls_untrusted, counter, \
+	  "handshakes with origins ended: no trusted authority stands above the certificate") \
+	X(ORIGIN_TLS_EXPIRED, origin_tls_expired, counter, \
+	  "handshakes with origins ended: the certificate is expired or not valid yet") \
+	X(ORIGIN_TLS_WRONG_NAME, origin_tls_wrong_name, counter, \
+	  "handshakes with origins ended: the certificate is for another name") \
+	X(ORIGIN_TLS_NOT_PINNED, origin_tls_not_pinned, counter, \
+	  "handshakes with origins ended: the certificate's key is not pinned") \
+	X(ORIGIN_TLS_BAD_CERTIFICATE, origin_tls_bad_certificate, counter, \
+	  "handshakes with origins ended: the certificate may not be used for this") \
+	X(ORIGIN_TLS_ALERT, origin_tls_alert, counter, \
+	  "TLS connections to origins ended: the origin sent an alert") \
+	X(ORIGIN_TLS_PROTOCOL, origin_tls_protocol, counter, \
+	  "handshakes with origins ended: what came is not TLS as it is spoken here") \
+	X(ORIGIN_TLS_CLOSED, origin_tls_closed, counter, \
+	  "handshakes with origins ended: the origin closed or reset the connection") \
 	X(ORIGIN_REUSES, origin_reuses, counter, "requests sent over a kept connection") \
 	X(ORIGIN_IDLE, origin_idle, gauge, "kept origin connections idle now") \
 	X(ORIGIN_QUEUED, origin_queued, counter, "requests that waited for a place at an origin") \

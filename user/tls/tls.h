@@ -81,6 +81,20 @@ int tls_start_server(struct io *io, struct tls_server_ctx *ctx, struct loop *loo
 int tls_start_client(struct io *io, struct tls_client_ctx *ctx, const char *host,
 		     struct loop *loop) MUST_CHECK;
 
+/*
+ * Sessions with one server, for one thread: what a handshake leaves, so that the next is short. A
+ * few are kept, each at most for an hour and never beyond a reload. NULL: no memory.
+ */
+struct tls_sessions;
+struct tls_sessions *tls_sessions_new(void) MUST_CHECK;
+
+/* Takes NULL. */
+void tls_sessions_free(struct tls_sessions *sessions);
+
+/* After tls_start_client(), before the handshake: offers a session that is kept, and keeps new ones
+ * as they come. `sessions` outlives the io. Nothing where the configuration keeps none. */
+void tls_resume(struct io *io, struct tls_client_ctx *ctx, struct tls_sessions *sessions);
+
 enum tls_progress {
 	TLS_AGAIN, /* call again at the next event */
 	TLS_READY, /* application data may flow; offered to the kernel already */
@@ -109,6 +123,24 @@ enum close_reason tls_close_reason(const struct io *io);
 
 /* What happened, for logs and error pages of the operator; valid until the io is closed. */
 const char *tls_error(const struct io *io);
+
+/* Why a handshake failed, in kinds that are worth counting; tls_error() has the words. */
+enum tls_fault {
+	TLS_FAULT_NONE,
+	TLS_FAULT_UNTRUSTED, /* no trusted authority stands above the certificate */
+	TLS_FAULT_EXPIRED, /* or not valid yet */
+	TLS_FAULT_NAME,
+	TLS_FAULT_PIN,
+	TLS_FAULT_REVOKED,
+	TLS_FAULT_MISSING, /* no certificate was shown */
+	TLS_FAULT_CERTIFICATE, /* anything else about it: purpose, depth, signature, constraints */
+	TLS_FAULT_ALERT, /* the peer refused */
+	TLS_FAULT_PROTOCOL,
+	TLS_FAULT_CLOSED, /* the peer closed, or the connection broke */
+};
+
+/* After TLS_FAILED or TLS_UNVERIFIED. */
+enum tls_fault tls_fault(const struct io *io);
 
 #define TLS_NAME_MAX 256
 

@@ -36,6 +36,8 @@ int tls_init(bool kernel_tls_allowed)
 	if (!err)
 		err = tls_tickets_init();
 	if (!err)
+		err = tls_pins_init();
+	if (!err)
 		tls_kernel_probe(kernel_tls_allowed);
 	return err;
 }
@@ -230,24 +232,66 @@ int tls_stream_choose_alpn(const struct tls_stream *stream, const unsigned char 
 	return SSL_TLSEXT_ERR_NOACK;
 }
 
-static enum tls_progress shake_failed(struct tls_stream *stream, enum tls_progress failure)
+void tls_resume(struct io *io, struct tls_client_ctx *ctx, struct tls_sessions *sessions)
+{
+	struct tls_stream *stream = tls_stream_of(io);
+
+	BUG_ON(!stream || stream->side != TLS_SIDE_CLIENT);
+	if (!tls_client_ctx_keeps_sessions(ctx))
+		return;
+	stream->sessions = sessions;
+	stream->sessions_scope = tls_client_ctx_scope(ctx);
+	tls_session_offer(stream);
+}
+
+static enum tls_progress shake_failed(struct tls_stream *stream, enum tls_progress failure,
+				      enum tls_fault fault)
 {
 	stream->state = TLS_STATE_FAILED;
 	stream->failure = failure;
+	stream->shake_fault = fault;
 	tls_stream_drop_secrets(stream);
+	tls_sessions_clear(stream->sessions); /* one of them may be the cause */
+	if (stream->side == TLS_SIDE_CLIENT && fault != TLS_FAULT_ALERT)
+		tls_fault_count_origin(fault);
 	return failure;
 }
 
 static enum tls_progress shake_unverified(struct tls_stream *stream)
 {
 	long result = SSL_get_verify_result(stream->ssl);
-	bool is_name =
-	    result == X509_V_ERR_HOSTNAME_MISMATCH || result == X509_V_ERR_IP_ADDRESS_MISMATCH;
+	enum tls_fault fault = tls_fault_of_verify(result);
+	bool is_name = fault == TLS_FAULT_NAME;
 
-	tls_stream_set_error(stream, "certificate not accepted: %s%s%s%s",
-			     X509_verify_cert_error_string(result), is_name ? " (expected \"" : "",
-			     is_name ? stream->expected_name : "", is_name ? "\")" : "");
-	return shake_failed(stream, TLS_UNVERIFIED);
+	if (fault != TLS_FAULT_PIN)
+		tls_stream_set_error(stream, "certificate not accepted: %s%s%s%s",
+				     X509_verify_cert_error_string(result),
+				     is_name ? " (expected \"" : "",
+				     is_name ? stream->expected_name : "", is_name ? "\")" : "");
+	return shake_failed(stream, TLS_UNVERIFIED, fault);
+}
+
+void tls_stream_set_alert(struct tls_stream *stream, int description)
+{
+	tls_stream_set_error(stream, "the peer sent the alert \"%s\"",
+			     tls_alert_words(description));
+	if (stream->side == TLS_SIDE_CLIENT)
+		tls_fault_count_origin(TLS_FAULT_ALERT);
+}
+
+/* What is neither the certificate's nor the socket's fault: the peer's refusal, or our own. */
+static enum tls_progress shake_refused(struct tls_stream *stream, unsigned long code)
+{
+	int alert = tls_alert_of_error(code);
+
+	if (stream->refused)
+		tls_stream_set_error(stream, "%s", stream->refused);
+	else if (alert >= 0)
+		tls_stream_set_alert(stream, alert);
+	else
+		tls_stream_set_error(stream, "TLS handshake: %s", tls_openssl_reason());
+	return shake_failed(stream, TLS_FAILED,
+			    alert >= 0 && !stream->refused ? TLS_FAULT_ALERT : TLS_FAULT_PROTOCOL);
 }
 
 /* Words for what OpenSSL, the socket or our own callbacks have against going on. */
@@ -256,21 +300,18 @@ static enum tls_progress shake_explain(struct tls_stream *stream)
 	unsigned long code = ERR_peek_error();
 	bool is_silent = !code || ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
 
-	if (stream->side == TLS_SIDE_CLIENT &&
-	    ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED &&
+	if (ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED &&
 	    SSL_get_verify_result(stream->ssl) != X509_V_OK)
 		return shake_unverified(stream);
-	if (stream->refused)
-		tls_stream_set_error(stream, "%s", stream->refused);
-	else if (is_silent && stream->socket_error)
+	if (stream->refused || !is_silent)
+		return shake_refused(stream, code);
+	if (stream->socket_error)
 		tls_stream_set_error(stream, "%s during the TLS handshake",
 				     strerror(stream->socket_error));
-	else if (is_silent)
+	else
 		tls_stream_set_error(stream,
 				     "the peer closed the connection during the TLS handshake");
-	else
-		tls_stream_set_error(stream, "TLS handshake: %s", tls_openssl_reason());
-	return shake_failed(stream, TLS_FAILED);
+	return shake_failed(stream, TLS_FAILED, TLS_FAULT_CLOSED);
 }
 
 static enum tls_progress shake(struct tls_stream *stream)
@@ -312,7 +353,7 @@ static enum tls_progress shake_finish(struct tls_stream *stream, struct io *io)
 	stream->expected_name = NULL;
 	if (err) {
 		tls_stream_set_error(stream, "%s: %s", io->why_not_kernel, strerror(-err));
-		return shake_failed(stream, TLS_FAILED);
+		return shake_failed(stream, TLS_FAILED, TLS_FAULT_CLOSED);
 	}
 	if (!io->why_not_kernel) {
 		tls_stream_drop_ssl(stream);
@@ -351,7 +392,7 @@ enum tls_progress tls_handshake(struct io *io)
 		return progress;
 	if (err && err != -EAGAIN) {
 		tls_stream_set_error(stream, "%s during the TLS handshake", strerror(-err));
-		return shake_failed(stream, TLS_FAILED);
+		return shake_failed(stream, TLS_FAILED, TLS_FAULT_CLOSED);
 	}
 	return progress == TLS_AGAIN || err ? TLS_AGAIN : shake_finish(stream, io);
 }
@@ -368,6 +409,13 @@ const char *tls_error(const struct io *io)
 	const struct tls_stream *stream = tls_stream_of(io);
 
 	return stream && stream->error_text ? stream->error_text : "";
+}
+
+enum tls_fault tls_fault(const struct io *io)
+{
+	const struct tls_stream *stream = tls_stream_of(io);
+
+	return stream ? stream->shake_fault : TLS_FAULT_NONE;
 }
 
 void tls_get_facts(const struct io *io, struct tls_facts *ret_facts)

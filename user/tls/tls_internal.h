@@ -16,6 +16,7 @@
 #include "base/io.h"
 #include "conf/conf.h"
 #include "tls/tls.h"
+#include "tls/tls_fault_internal.h"
 
 /* Plain bytes of one record (RFC 8446, 5.1), and of what one send takes. */
 #define TLS_RECORD_MAX 16384
@@ -72,6 +73,8 @@ struct tls_stream {
 	SSL *ssl; /* NULL when the kernel has the keys */
 	struct tls_secrets *secrets; /* NULL unless a hand-over is still possible */
 	struct tls_server_ctx *server; /* a reference, for the time of the handshake */
+	struct tls_sessions *sessions; /* client side: the owner's; NULL: none are kept */
+	uint64_t sessions_scope;
 	struct tls_queue in; /* read from the socket, not yet by OpenSSL */
 	struct tls_queue out; /* records that the socket did not take */
 	size_t owed_bytes; /* plain bytes within `out` that the caller was not told of: it gives
@@ -82,6 +85,7 @@ struct tls_stream {
 	uint32_t skip_bytes; /* of a session ticket that goes on in the next record */
 	enum tls_state state;
 	enum tls_progress failure; /* where state is FAILED */
+	enum tls_fault shake_fault; /* where it failed in the handshake */
 	enum tls_side side; /* ours */
 	bool exact_reads; /* nothing beyond the record at hand leaves the socket */
 	bool drained; /* in this call: the socket has no more for now */
@@ -129,6 +133,9 @@ int tls_stream_choose_alpn(const struct tls_stream *stream, const unsigned char 
 			   size_t offered_len, const unsigned char **ret_chosen,
 			   unsigned char *ret_len);
 
+/* The peer's alert ended the stream or its handshake. */
+void tls_stream_set_alert(struct tls_stream *stream, int description);
+
 /* tls_bio.c */
 
 int tls_bio_init(void) MUST_CHECK;
@@ -168,6 +175,8 @@ SSL_CTX *tls_client_ctx_ssl(struct tls_client_ctx *ctx);
 bool tls_client_ctx_wants_kernel(const struct tls_client_ctx *ctx);
 bool tls_client_ctx_verifies(const struct tls_client_ctx *ctx);
 const char *tls_client_ctx_server_name(const struct tls_client_ctx *ctx);
+bool tls_client_ctx_keeps_sessions(const struct tls_client_ctx *ctx);
+uint64_t tls_client_ctx_scope(const struct tls_client_ctx *ctx);
 
 /* tls_pem.c: files of the configuration. Errors go to `diag` at the file's mark. */
 
@@ -265,6 +274,30 @@ void tls_server_names_sort(struct tls_server_names *names);
 const struct tls_server_name *tls_server_names_pick(const struct tls_server_names *names,
 						    const char *name);
 void tls_server_names_done(struct tls_server_names *names);
+
+/* tls_verify.c */
+
+/* The authorities in a file, with a reference for the caller; the store may be another's too. NULL:
+ * reported. */
+X509_STORE *tls_trust_load(const struct conf_file *file, const struct tls_files *files,
+			   struct conf_diag *diag) MUST_CHECK;
+
+/* tls_pin.c */
+
+int tls_pins_init(void) MUST_CHECK;
+
+/* The context asks for the configuration's pins; nothing where there are none. After
+ * SSL_CTX_set_verify(). 0 or -ENOMEM. */
+int tls_pins_set(SSL_CTX *ssl_ctx, const struct conf_client_tls *conf) MUST_CHECK;
+
+/* tls_session.c */
+
+void tls_session_enable(SSL_CTX *ssl_ctx);
+
+/* Offers one that is kept, where there is one. Before the handshake. */
+void tls_session_offer(struct tls_stream *stream);
+
+void tls_sessions_clear(struct tls_sessions *sessions);
 
 /* tls_keys.c */
 

@@ -102,8 +102,7 @@ static int kernel_take_alert(struct tls_stream *stream, const unsigned char *dat
 		return 0;
 	stream->recv_end = -EPROTO;
 	tls_stream_set_fault(stream, CLOSE_TLS_BROKEN);
-	tls_stream_set_error(stream, "TLS: the peer sent the alert \"%s\"",
-			     SSL_alert_desc_string_long(data[1]));
+	tls_stream_set_alert(stream, data[1]);
 	return -EPROTO;
 }
 

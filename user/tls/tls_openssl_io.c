@@ -36,6 +36,8 @@ static ssize_t recv_explain(struct tls_stream *stream)
 	if (is_silent)
 		tls_stream_set_error(stream,
 				     "the peer closed without close_notify: data may be missing");
+	else if (tls_alert_of_error(code) >= 0)
+		tls_stream_set_alert(stream, tls_alert_of_error(code));
 	else
 		tls_stream_set_error(stream, "TLS: %s", tls_openssl_reason());
 	return -EPROTO;

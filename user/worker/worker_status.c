@@ -132,6 +132,8 @@ static const char *status_origin_tls(const struct conf_origin *origin)
 {
 	if (!origin->tls)
 		return "none";
+	if (origin->tls->n_pins)
+		return origin->tls->verify ? "verified, pinned" : "pinned, NOT VERIFIED";
 	return origin->tls->verify ? "verified" : "NOT VERIFIED";
 }
 

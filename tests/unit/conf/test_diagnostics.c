@@ -743,6 +743,13 @@ static const struct row origin_rows[] = {
      "user_timeout, receive_buffer and send_buffer\n"},
     {"controls where a word is due", TEXT(ORIGIN("balance: \"a\\tb\"")),
      "f:2:42: error: a value may not hold control characters or line ends\n"},
+    {"pin", TEXT("origins: {o: {servers: [\"192.0.2.1:1\"], tls: {pins: abc}}}\n" WEB),
+     "f:1:53: error: \"abc\" is not the digest of a public key; write 44 characters of base64, as "
+     "`openssl x509 -in FILE -noout -pubkey | openssl pkey -pubin -outform der | openssl dgst "
+     "-sha256 -binary | openssl base64` prints them\n"},
+    {"pin of another digest",
+     TEXT("origins: {o: {servers: [\"192.0.2.1:1\"], tls: {pins: [sha1/x]}}}\n" WEB),
+     "f:1:54: error: \"sha1/x\" is no digest by SHA-256\n"},
 };
 
 static const struct row steer_rows[] = {
@@ -895,6 +902,13 @@ static const struct row warning_rows[] = {
 	  "listeners: [{bind: \":80\", routes: [{to: o}]}]\n"),
      "f:2:38: warning: the certificate of origin \"o\" is not verified: whoever is on the way can "
      "read and change all; give \"ca\" instead of \"verify: off\"\n"},
+    {"verify off but pinned",
+     TEXT("origins:\n"
+	  "  o: {servers: [\"192.0.2.1:1\"], tls: {verify: off, pins: "
+	  "\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"}}\n"
+	  "listeners: [{bind: \":80\", routes: [{to: o}]}]\n"),
+     "f:2:38: warning: the certificate of origin \"o\" is not verified, only its key is compared "
+     "with \"pins\": neither its name nor its time counts\n"},
     {"route after one for everything",
      TEXT(BIND "    routes:\n"
 	       "      - {to: \"http://127.0.0.1:1\"}\n"

@@ -35,6 +35,9 @@ static const char *const taken[] = {
     "off}, " ROUTES "}]\n",
     "origins: {o: {servers: [\"192.0.2.1:1\", {address: \"192.0.2.2:1\"}], tls: on}}\n"
     "listeners: [{bind: \":80\", routes: [{to: o}]}]\n",
+    "origins: {o: {servers: [\"192.0.2.1:1\"], tls: {certificate: {chain: a, key: b}, alpn: h2, "
+    "sessions: off, pins: AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=}}}\n"
+    "listeners: [{bind: \":80\", routes: [{to: o}]}]\n",
     "origins: {o: {servers: [\"unix:/x\"], tls: off}}\n"
     "listeners: [{bind: \":80\", routes: [{to: o}]}]\n",
     "relay: {bulk: 65536, chat_bytes: 1KiB, window: \"1048576\", sockmap: off}\n" WEB,

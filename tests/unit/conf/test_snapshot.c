@@ -688,6 +688,45 @@ static char *identity_of(const char *origin)
 	return identity;
 }
 
+static void test_client_tls(void **state)
+{
+	static const uint8_t pin[CONF_PIN_BYTES] = {0x00, 0x10, 0x83, 0x10, 0x51, 0x87, 0x20, 0x92,
+						    0x8b, 0x30, 0xd3, 0x8f, 0x41, 0x14, 0x93, 0x51,
+						    0x55, 0x97, 0x61, 0x96, 0x9b, 0x71, 0xd7, 0x9f,
+						    0x82, 0x18, 0xa3, 0x92, 0x59, 0xa7, 0xfe, 0xff};
+	struct conf *conf =
+	    parse("origins:\n"
+		  "  o:\n"
+		  "    servers: [\"192.0.2.1:1\"]\n"
+		  "    tls:\n"
+		  "      certificate: {chain: c.pem, key: c.key}\n"
+		  "      pins: [\"sha256/ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn/v8=\",\n"
+		  "        \"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"]\n"
+		  "      alpn: [h2, http/1.1]\n"
+		  "      sessions: off\n"
+		  "  d: {servers: [\"192.0.2.1:1\"], tls: {certificate: d.pem}}\n"
+		  "listeners: [{bind: \":1\", routes: [{to: o, host: a}, {to: d}]}]\n");
+	const struct conf_client_tls *tls = conf->origins[0]->tls;
+
+	(void)state;
+	assert_string_equal(tls->certificate->chain.path, "c.pem");
+	assert_string_equal(tls->certificate->key.path, "c.key");
+	check_mark(tls->certificate->key.mark, 5, 40);
+	assert_int_equal(tls->n_pins, 2);
+	assert_memory_equal(tls->pins[0], pin, sizeof(pin));
+	assert_int_equal(tls->n_alpn, 2);
+	assert_string_equal(tls->alpn[0], "h2");
+	assert_string_equal(tls->alpn[1], "http/1.1");
+	assert_false(tls->sessions);
+	tls = conf->origins[1]->tls;
+	assert_ptr_equal(tls->certificate->key.path, tls->certificate->chain.path);
+	assert_int_equal(tls->n_pins, 0);
+	assert_int_equal(tls->n_alpn, 1);
+	assert_string_equal(tls->alpn[0], "http/1.1");
+	assert_true(tls->sessions);
+	conf_unref(conf);
+}
+
 /* Any difference that matters makes another identity; how it is written does not. */
 static void test_identity(void **state)
 {
@@ -710,6 +749,15 @@ static void test_identity(void **state)
 	    "o: {servers: [\"192.0.2.1:1\"], tls: {ca: a, server_name: t}}",
 	    "o: {servers: [\"192.0.2.1:1\"], tls: {ca: a, server_name: s, verify: off}}",
 	    "o: {servers: [\"192.0.2.1:1\"], tls: {ca: a, server_name: s, kernel: off}}",
+	    "o: {servers: [\"192.0.2.1:1\"], tls: {ca: a, server_name: s, sessions: off}}",
+	    "o: {servers: [\"192.0.2.1:1\"], tls: {ca: a, server_name: s, certificate: a}}",
+	    "o: {servers: [\"192.0.2.1:1\"], tls: {ca: a, server_name: s, certificate: {chain: a, "
+	    "key: b}}}",
+	    "o: {servers: [\"192.0.2.1:1\"], tls: {ca: a, server_name: s, alpn: h2}}",
+	    "o: {servers: [\"192.0.2.1:1\"], tls: {ca: a, server_name: s, pins: "
+	    "\"sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"}}",
+	    "o: {servers: [\"192.0.2.1:1\"], tls: {ca: a, server_name: s, pins: "
+	    "\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE=\"}}",
 	    "o: {servers: [\"192.0.2.1:1\"], tls: {ca: a, server_name: s}, max_idle: 1}",
 	    "o: {servers: [\"192.0.2.1:1\"], tls: {ca: a, server_name: s}, timeouts: {connect: "
 	    "1s}}",
@@ -870,6 +918,7 @@ int main(void)
 	    cmocka_unit_test(test_streams_health),
 	    cmocka_unit_test(test_switched_mappings),
 	    cmocka_unit_test(test_one_origin_per_url),
+	    cmocka_unit_test(test_client_tls),
 	    cmocka_unit_test(test_identity),
 	    cmocka_unit_test(test_files_in_the_order_of_the_text),
 	    cmocka_unit_test(test_truth_words),
