@@ -94,7 +94,7 @@ static const struct conf_key server_tls_keys[] = {
 	"those of \"policy\"."),
     KEY("alpn", conf_shape_alpn, NULL,
 	"Application protocols, the preferred first; a client that offers only others is refused. "
-	"Without it http/1.1 where requests are served, else none is answered."),
+	"Without it http/1.1 and http/1.0 where requests are served, else none is answered."),
     KEY("tickets", shape_tickets_either, "on",
 	"Session tickets, by which clients resume without a full handshake; on is a mapping of "
 	"defaults."),

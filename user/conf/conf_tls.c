@@ -145,7 +145,7 @@ static void conf_alpn_check(struct conf_context *context, const struct conf_node
 void conf_server_tls_finish(struct conf_context *context, struct conf_listener *listener,
 			    const struct conf_node *node)
 {
-	static const char *http[] = {"http/1.1"};
+	static const char *http[] = {"http/1.1", "http/1.0"};
 
 	if (!listener->tls)
 		return;
@@ -153,6 +153,6 @@ void conf_server_tls_finish(struct conf_context *context, struct conf_listener *
 		conf_alpn_check(context, conf_at(node, "alpn"));
 	if (!listener->tls->n_alpn && conf_speaks_http(listener, false)) {
 		listener->tls->alpn = http;
-		listener->tls->n_alpn = 1;
+		listener->tls->n_alpn = ARRAY_LEN(http);
 	}
 }

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "exchange/exchange_internal.h"
 #include "route/route.h"
+#include "tls/tls.h"
 
 void exchange_begin_request(struct exchange *exchange)
 {
@@ -191,6 +192,16 @@ static enum exchange_state exchange_head_ended(struct exchange *exchange)
 	return exchange_end(exchange, exchange->is_request ? CLOSE_CLIENT_ABORT : CLOSE_DONE);
 }
 
+/*
+ * Between requests nothing can be missing, and browsers, wget and Node leave without close_notify
+ * there: that is no fault (RFC 9112, 9.8).
+ */
+static bool exchange_left_quietly(const struct exchange *exchange)
+{
+	return !exchange->is_request && exchange->inbox.len_bytes == 0 &&
+	       tls_close_reason(exchange->client.io) == CLOSE_TLS_TRUNCATED;
+}
+
 enum exchange_state exchange_step_head(struct exchange *exchange)
 {
 	struct io *io = exchange->client.io;
@@ -210,7 +221,7 @@ enum exchange_state exchange_step_head(struct exchange *exchange)
 			     : inbox_recv(&exchange->inbox, io);
 		if (n == -EAGAIN)
 			break;
-		if (n == 0)
+		if (n == 0 || (n == -EPROTO && exchange_left_quietly(exchange)))
 			return exchange_head_ended(exchange);
 		if (n < 0)
 			return exchange_client_failed(exchange, (int)n);

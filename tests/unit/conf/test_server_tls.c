@@ -38,8 +38,9 @@ static void fallbacks(void **state)
 	assert_int_equal(tls->policy.max_version, 0);
 	assert_null(tls->policy.ciphers_12);
 	assert_null(tls->policy.ciphers_13);
-	assert_int_equal(tls->n_alpn, 1);
+	assert_int_equal(tls->n_alpn, 2);
 	assert_string_equal(tls->alpn[0], "http/1.1");
+	assert_string_equal(tls->alpn[1], "http/1.0");
 	assert_int_equal(tls->max_handshakes, 0);
 	assert_true(tls->tickets.on);
 	assert_null(tls->tickets.keys.path);
