@@ -24,12 +24,17 @@ static json_t *main_flows(void *argument)
 	return worker_flows(argument);
 }
 
+static json_t *main_drain(void *argument, const char *origin, const char *server, bool is_on)
+{
+	return worker_drain_server(argument, origin, server, is_on);
+}
+
 /* Without the runtime socket the worker goes on: it serves its clients, only nobody can look
  * inside. */
 static void main_on_started(void *argument, struct worker *worker, struct loop *loop, int admin_fd)
 {
 	const struct admin_handlers handlers = {
-	    .status = main_status, .flows = main_flows, .argument = worker};
+	    .status = main_status, .flows = main_flows, .drain = main_drain, .argument = worker};
 	struct admin **admin = argument;
 
 	*admin = admin_new(loop, admin_fd, &handlers);

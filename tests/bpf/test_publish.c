@@ -20,6 +20,7 @@
 
 #include "node.h"
 #include "penstock/limits.h"
+#include "server/server.h"
 #include "steer/steer_internal.h"
 #include "wanted.h"
 
@@ -221,6 +222,47 @@ static void test_weights(void **state)
 	for (uint32_t i = 0; i < 3; i++)
 		expect_server(&service, i, "203.0.113.2", 8080);
 	expect_server(&service, 3, "203.0.113.3", 8080);
+}
+
+/* A server of services_of() as all threads know it. */
+static struct server *known_server(const struct conf *conf, size_t index)
+{
+	struct server *server =
+	    server_get(conf->origins[0]->identity, &conf->origins[0]->servers[index].addr);
+
+	assert_non_null(server);
+	return server;
+}
+
+/* Never a drained one, not even where no other is up; with all drained new flows have no server. */
+static void test_drained_servers(void **state)
+{
+	struct conf *conf = services_of("\"203.0.113.2:8080\", \"203.0.113.3:8080\"", NULL);
+	struct server *first = known_server(conf, 0), *second = known_server(conf, 1);
+	struct service_value service;
+
+	(void)state;
+	server_set_drained(first, true);
+	assert_int_equal(steer_publish(steer, conf), 0);
+	service = service_at(80);
+	assert_int_equal(service.n_servers, 1);
+	expect_server(&service, 0, "203.0.113.3", 8080);
+	server_set_checked(second, false, 1);
+	assert_int_equal(steer_publish(steer, conf), 0);
+	service = service_at(80);
+	assert_int_equal(service.n_servers, 1);
+	expect_server(&service, 0, "203.0.113.3", 8080);
+	server_set_drained(second, true);
+	assert_int_equal(steer_publish(steer, conf), 0);
+	assert_int_equal(service_at(80).n_servers, 0);
+	server_set_drained(first, false);
+	assert_int_equal(steer_publish(steer, conf), 0);
+	service = service_at(80);
+	assert_int_equal(service.n_servers, 1);
+	expect_server(&service, 0, "203.0.113.2", 8080);
+	server_unref(first);
+	server_unref(second);
+	conf_unref(conf);
 }
 
 static void test_unreachable_server(void **state)
@@ -536,6 +578,7 @@ static const struct CMUnitTest plain_tests[] = {
     TEST(test_publish_other_servers),
     TEST(test_publish_fewer_services),
     TEST(test_weights),
+    TEST(test_drained_servers),
     TEST(test_unreachable_server),
     TEST(test_no_room_is_taken_back),
     TEST(test_publish_without_privilege),

@@ -1,56 +1,70 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Clients of the runtime socket: at most some at a time, each bounded in bytes and in time. */
+/* The commands of the runtime socket; each answers with one JSON document. */
 #include "admin/admin.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#define ADMIN_CLIENTS_MAX 32
-#define ADMIN_LINE_MAX 256
-/* For the whole exchange: the question, and then each stretch without progress of the answer. */
-#define ADMIN_TIMEOUT_MS 5000
-
-struct admin_client {
-	struct list node;
-	struct admin *admin;
-	struct watch watch;
-	struct timer timer;
-	size_t line_len;
-	char line[ADMIN_LINE_MAX];
-	char *answer; /* NULL: the line is not complete */
-	size_t answer_len;
-	size_t answer_sent;
-};
+#include "base/desk.h"
 
 struct admin {
-	struct loop *loop;
-	struct watch watch;
+	struct desk *desk;
+	int listen_fd;
 	struct admin_handlers handlers;
-	struct list clients;
-	size_t n_clients;
+};
+
+/* What stands behind the name of the command: one word, and the rest; "" where nothing does. */
+struct admin_words {
+	const char *first;
+	const char *rest;
 };
 
 struct admin_command {
 	const char *name;
-	json_t *(*run)(struct admin *admin);
+	bool takes_words;
+	json_t *(*run)(const struct admin_handlers *handlers, const struct admin_words *words);
 };
 
-static json_t *admin_run_status(struct admin *admin)
+static json_t *admin_run_status(const struct admin_handlers *handlers,
+				const struct admin_words *words UNUSED)
 {
-	return admin->handlers.status(admin->handlers.argument);
+	return handlers->status(handlers->argument);
 }
 
-static json_t *admin_run_flows(struct admin *admin)
+static json_t *admin_run_flows(const struct admin_handlers *handlers,
+			       const struct admin_words *words UNUSED)
 {
-	return admin->handlers.flows(admin->handlers.argument);
+	return handlers->flows(handlers->argument);
+}
+
+/* ORIGIN SERVER; the path of a UNIX socket may hold blanks, the name of an origin does not. */
+static json_t *admin_set_drained(const struct admin_handlers *handlers,
+				 const struct admin_words *words, bool is_on)
+{
+	if (!*words->first || !*words->rest)
+		return json_pack("{s:s}", "error", "an origin and one of its servers are needed");
+	return handlers->drain(handlers->argument, words->first, words->rest, is_on);
+}
+
+static json_t *admin_run_drain(const struct admin_handlers *handlers,
+			       const struct admin_words *words)
+{
+	return admin_set_drained(handlers, words, true);
+}
+
+static json_t *admin_run_undrain(const struct admin_handlers *handlers,
+				 const struct admin_words *words)
+{
+	return admin_set_drained(handlers, words, false);
 }
 
 static const struct admin_command admin_commands[] = {
-    {"status", admin_run_status},
-    {"flows", admin_run_flows},
+    {"status", false, admin_run_status},
+    {"flows", false, admin_run_flows},
+    {"drain", true, admin_run_drain},
+    {"undrain", true, admin_run_undrain},
 };
 
 static json_t *admin_run_unknown(void)
@@ -62,45 +76,28 @@ static json_t *admin_run_unknown(void)
 	return json_pack("{s:s, s:o}", "error", "unknown command", "commands", names);
 }
 
-static json_t *admin_run(struct admin *admin, const char *line)
+/* Ends `text` at its first blank; what stands behind that. */
+static char *admin_cut(char *text)
 {
+	char *blank = strchr(text, ' ');
+
+	if (!blank)
+		return text + strlen(text);
+	*blank = 0;
+	return blank + 1;
+}
+
+static json_t *admin_run(const struct admin_handlers *handlers, char *line)
+{
+	bool has_words = strchr(line, ' ') != NULL;
+	char *first = admin_cut(line);
+	const struct admin_words words = {.first = first, .rest = admin_cut(first)};
+
 	for (size_t i = 0; i < ARRAY_LEN(admin_commands); i++)
-		if (strcmp(admin_commands[i].name, line) == 0)
-			return admin_commands[i].run(admin);
+		if (strcmp(admin_commands[i].name, line) == 0 &&
+		    (!has_words || admin_commands[i].takes_words))
+			return admin_commands[i].run(handlers, &words);
 	return admin_run_unknown();
-}
-
-static void admin_client_free(struct admin_client *client)
-{
-	loop_unwatch(client->admin->loop, &client->watch);
-	timer_cancel(&client->timer);
-	close(client->watch.fd);
-	list_del(&client->node);
-	client->admin->n_clients--;
-	free(client->answer);
-	free(client);
-}
-
-static void admin_client_on_timeout(struct timer *timer)
-{
-	admin_client_free(container_of(timer, struct admin_client, timer));
-}
-
-static void admin_client_send(struct admin_client *client)
-{
-	while (client->answer_sent < client->answer_len) {
-		ssize_t n =
-		    send(client->watch.fd, client->answer + client->answer_sent,
-			 client->answer_len - client->answer_sent, MSG_DONTWAIT | MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EAGAIN)
-			return;
-		if (n <= 0)
-			break;
-		client->answer_sent += (size_t)n;
-		loop_timer_arm(client->admin->loop, &client->timer, ADMIN_TIMEOUT_MS);
-	}
-	admin_client_free(client);
 }
 
 /* A document as text with the end of a line; NULL: no memory. Takes `document` over, also NULL. */
@@ -116,98 +113,35 @@ static char *admin_format(json_t *document, size_t *ret_len)
 	return text;
 }
 
-static void admin_client_answer(struct admin_client *client)
+static void admin_on_line(void *argument, struct desk_client *client, const char *line)
 {
-	client->answer = admin_format(admin_run(client->admin, client->line), &client->answer_len);
-	if (client->answer)
-		admin_client_send(client);
-	else
-		admin_client_free(client);
-}
+	struct admin *admin = argument;
+	char *copy = strdup(line);
+	char *answer = NULL;
+	size_t len = 0;
 
-static void admin_client_receive(struct admin_client *client)
-{
-	while (client->line_len < sizeof(client->line)) {
-		ssize_t n = recv(client->watch.fd, client->line + client->line_len,
-				 sizeof(client->line) - client->line_len, MSG_DONTWAIT);
-		char *end;
-
-		if (n < 0 && errno == EAGAIN)
-			return;
-		if (n <= 0)
-			break;
-		client->line_len += (size_t)n;
-		end = memchr(client->line, '\n', client->line_len);
-		if (end) {
-			*end = 0;
-			admin_client_answer(client);
-			return;
-		}
-	}
-	admin_client_free(client);
-}
-
-static void admin_client_on_event(struct watch *watch, uint32_t events UNUSED)
-{
-	struct admin_client *client = container_of(watch, struct admin_client, watch);
-
-	if (client->answer)
-		admin_client_send(client);
-	else
-		admin_client_receive(client);
-}
-
-static void admin_add(struct admin *admin, int fd)
-{
-	struct admin_client *client = calloc(1, sizeof(*client));
-
-	if (!client) {
-		close(fd);
-		return;
-	}
-	client->admin = admin;
-	client->watch = (struct watch){.fd = fd, .on_event = admin_client_on_event};
-	timer_init(&client->timer, admin_client_on_timeout);
-	list_add_tail(&client->node, &admin->clients);
-	admin->n_clients++;
-	if (loop_watch(admin->loop, &client->watch, EPOLLIN | EPOLLOUT)) {
-		admin_client_free(client);
-		return;
-	}
-	loop_timer_arm(admin->loop, &client->timer, ADMIN_TIMEOUT_MS);
-}
-
-/* Who comes when the house is full is closed at once, so that nobody waits for an answer that may
- * never come. */
-static void admin_on_accept(struct watch *watch, uint32_t events UNUSED)
-{
-	struct admin *admin = container_of(watch, struct admin, watch);
-	int fd = accept4(watch->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-	if (fd < 0)
-		return;
-	if (admin->n_clients >= ADMIN_CLIENTS_MAX)
-		close(fd);
-	else
-		admin_add(admin, fd);
+	if (copy)
+		answer = admin_format(admin_run(&admin->handlers, copy), &len);
+	free(copy);
+	desk_answer(client, answer, len);
 }
 
 struct admin *admin_new(struct loop *loop, int listen_fd, const struct admin_handlers *handlers)
 {
 	struct admin *admin = calloc(1, sizeof(*admin));
-	int err = admin ? 0 : -ENOMEM;
+	const struct desk_rules rules = {.on_line = admin_on_line, .argument = admin};
 
-	if (!err) {
-		*admin = (struct admin){.loop = loop,
-					.watch = {.fd = listen_fd, .on_event = admin_on_accept},
-					.handlers = *handlers};
-		list_init(&admin->clients);
-		err = loop_watch_level(loop, &admin->watch, EPOLLIN);
+	if (admin) {
+		admin->listen_fd = listen_fd;
+		admin->handlers = *handlers;
+		admin->desk = desk_new(loop, listen_fd, &rules);
 	}
-	if (err) {
+	if (!admin || !admin->desk) {
+		int err = errno;
+
 		close(listen_fd);
 		free(admin);
-		errno = -err;
+		errno = err;
 		return NULL;
 	}
 	return admin;
@@ -217,9 +151,7 @@ void admin_free(struct admin *admin)
 {
 	if (!admin)
 		return;
-	list_for_each_safe (node, &admin->clients)
-		admin_client_free(container_of(node, struct admin_client, node));
-	loop_unwatch(admin->loop, &admin->watch);
-	close(admin->watch.fd);
+	desk_free(admin->desk);
+	close(admin->listen_fd);
 	free(admin);
 }

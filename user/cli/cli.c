@@ -33,6 +33,8 @@ static const struct cli_command cli_commands[] = {
      "what runs: listeners, lanes, offloads, origins, counters", cli_status},
     {"flows", "[--json] [-c FILE | --runtime-dir DIR]", "cdj", 0,
      "what is open now: every connection and steered flow", cli_flows},
+    {"drain", "[--undo] [--json] [-c FILE | --runtime-dir DIR] ORIGIN SERVER", "cdju", 2,
+     "give a server nothing new, until --undo; what it has goes on", cli_drain},
     {"reload", "[-c FILE | --runtime-dir DIR]", "cd", 0,
      "make the running daemon read its configuration again", cli_reload},
     {"steer", "remove [-c FILE]", "c", 1,
@@ -42,12 +44,19 @@ static const struct cli_command cli_commands[] = {
     {"help", "", "", 1, "print this", cli_help},
 };
 
-enum cli_option { CLI_CONFIG = 'c', CLI_RUNTIME_DIR = 'd', CLI_JSON = 'j', CLI_HELP = 'h' };
+enum cli_option {
+	CLI_CONFIG = 'c',
+	CLI_RUNTIME_DIR = 'd',
+	CLI_JSON = 'j',
+	CLI_UNDO = 'u',
+	CLI_HELP = 'h'
+};
 
 static const struct option cli_long_options[] = {
     {"config", required_argument, NULL, CLI_CONFIG},
     {"runtime-dir", required_argument, NULL, CLI_RUNTIME_DIR},
     {"json", no_argument, NULL, CLI_JSON},
+    {"undo", no_argument, NULL, CLI_UNDO},
     {"help", no_argument, NULL, CLI_HELP},
     {NULL, 0, NULL, 0},
 };
@@ -159,6 +168,8 @@ static int cli_parse(const struct cli_command *command, int argc, char **argv,
 			options->runtime_dir = optarg;
 		else if (letter == CLI_JSON)
 			options->json = true;
+		else if (letter == CLI_UNDO)
+			options->undo = true;
 		else
 			return -EINVAL;
 	}

@@ -19,6 +19,7 @@ struct cli_options {
 	const char *config; /* NULL: none was given */
 	const char *runtime_dir; /* NULL: none was given */
 	bool json;
+	bool undo;
 	int n_words; /* what is no option */
 	char **words;
 };
@@ -27,6 +28,7 @@ int cli_run(const struct cli_options *options);
 int cli_check(const struct cli_options *options);
 int cli_status(const struct cli_options *options);
 int cli_flows(const struct cli_options *options);
+int cli_drain(const struct cli_options *options);
 int cli_reload(const struct cli_options *options);
 int cli_schema(const struct cli_options *options);
 int cli_steer(const struct cli_options *options);

@@ -69,29 +69,30 @@ static uint32_t plan_weight_unit(const struct conf_origin *origin)
 }
 
 /*
- * Which servers get new flows: those that are up, backups only where no other is; everybody where
- * fewer are up than the origin's panic share, since then the checks are more likely wrong than the
- * servers.
+ * Which servers get new flows: those that are up, backups only where no other is; where fewer are
+ * up than the origin's panic share, all but those that the operator drained, since then the checks
+ * are more likely wrong than the servers.
  */
 static void plan_choose(const struct conf_origin *origin, bool *is_chosen, uint64_t now_ms)
 {
-	size_t n_up = 0, n_main = 0;
+	enum server_state states[PENSTOCK_MAX_SERVERS];
+	size_t n_up = 0, n_main = 0, n_usable = 0;
+	bool is_panic;
 
 	for (size_t i = 0; i < origin->n_servers; i++) {
 		struct server *server = server_get(origin->identity, &origin->servers[i].addr);
 
-		is_chosen[i] = !server || server_state(server, now_ms) == SERVER_UP;
-		n_up += is_chosen[i];
-		n_main += is_chosen[i] && !origin->servers[i].is_backup;
+		states[i] = server ? server_state(server, now_ms) : SERVER_UP;
+		n_usable += states[i] != SERVER_DRAINED;
+		n_up += states[i] == SERVER_UP;
+		n_main += states[i] == SERVER_UP && !origin->servers[i].is_backup;
 		server_unref(server);
 	}
-	for (size_t i = 0; i < origin->n_servers; i++) {
-		bool is_panic =
-		    n_up == 0 || n_up * 100 < origin->n_servers * origin->health.panic_percent;
-
-		is_chosen[i] =
-		    is_panic || (is_chosen[i] && (n_main == 0 || !origin->servers[i].is_backup));
-	}
+	is_panic = n_up == 0 || n_up * 100 < n_usable * origin->health.panic_percent;
+	for (size_t i = 0; i < origin->n_servers; i++)
+		is_chosen[i] = is_panic ? states[i] != SERVER_DRAINED
+					: states[i] == SERVER_UP &&
+					      (n_main == 0 || !origin->servers[i].is_backup);
 }
 
 /* Each server as often as its weight says, and at least once. */

@@ -114,7 +114,9 @@ int worker_tell_addresses(struct worker *worker, const struct worker_addresses *
 {
 	const struct conf_origin *origin =
 	    worker_find_origin(worker->snapshot->conf, news->identity);
-	int err = 0;
+	int err = origin ? worker_drains_resolved(&worker->drains, origin, news->server,
+						  news->addrs, news->n_addrs)
+			 : 0;
 
 	for (unsigned int i = 0; i < worker->n_threads; i++) {
 		int thread_err = worker_thread_tell(&worker->threads[i], news);
@@ -138,16 +140,20 @@ static void worker_log_change(const struct health_change *change)
 }
 
 /* Connections look for themselves; the steer lane is told. */
-static void worker_server_changed(void *argument, const struct health_change *change)
+void worker_servers_changed(struct worker *worker)
 {
-	struct worker *worker = argument;
 	int err = 0;
 
-	worker_log_change(change);
 	if (worker->steer && worker->snapshot)
 		err = steer_publish(worker->steer, worker->snapshot->conf);
 	if (err)
 		log_error("the steer lane could not be told", LOG_TEXT("error", strerror(-err)));
+}
+
+static void worker_server_changed(void *argument, const struct health_change *change)
+{
+	worker_log_change(change);
+	worker_servers_changed(argument);
 }
 
 static int worker_init(struct worker *worker, int bundle_fd)
@@ -156,6 +162,7 @@ static int worker_init(struct worker *worker, int bundle_fd)
 
 	worker->bundle_watch = (struct watch){.fd = bundle_fd, .on_event = worker_broker_event};
 	timer_init(&worker->drain_timer, worker_give_up_draining);
+	worker_drains_init(&worker->drains);
 	worker->log_format = log_format_choose();
 	worker->loop = loop_new();
 	if (!worker->loop)
@@ -182,6 +189,7 @@ static void worker_done(struct worker *worker)
 	flows_free(worker->shared.flows);
 	limit_table_free(worker->shared.limits);
 	worker_names_free(worker->names);
+	worker_drains_done(&worker->drains);
 	health_free(worker->health);
 	steer_free(worker->steer);
 	snapshot_unref(worker->snapshot);

@@ -6,6 +6,7 @@
 #define PENSTOCK_WORKER_WORKER_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "base/compiler.h"
 #include "base/loop.h"
@@ -29,6 +30,14 @@ int worker_main(int bundle_fd, const struct worker_hooks *hooks);
 
 /* The document of `penstock flows --json`; main thread only; NULL: no memory. */
 json_t *worker_flows(struct worker *worker) MUST_CHECK;
+
+/*
+ * Takes a server out of service, or back in: {"origin", "server", "drained", "open": connections
+ * that it still has, "others": servers of the origin that are not drained}; or {"error", "known":
+ * names that would be right}. Main thread only; NULL: no memory.
+ */
+json_t *worker_drain_server(struct worker *worker, const char *origin, const char *server,
+			    bool is_on) MUST_CHECK;
 
 /* The document of `penstock status --json`; main thread only; NULL: no memory. */
 json_t *worker_status(struct worker *worker) MUST_CHECK;

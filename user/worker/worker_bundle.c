@@ -202,7 +202,7 @@ static int worker_publish(struct worker *worker, struct bundle *bundle, const st
 static int worker_stage(struct worker *worker, struct snapshot *snapshot, struct bundle *bundle)
 {
 	unsigned int staged = 0;
-	int err = 0;
+	int err = worker_drains_stage(&worker->drains, snapshot->conf);
 
 	while (staged < worker->n_threads && !err) {
 		err = worker_thread_stage(&worker->threads[staged], snapshot, bundle);
@@ -240,6 +240,7 @@ static void worker_commit(struct worker *worker, struct snapshot *snapshot, stru
 	health_commit(worker->health, snapshot);
 	snapshot_unref(worker->snapshot);
 	worker->snapshot = snapshot;
+	worker_drains_settle(&worker->drains, snapshot->conf);
 	worker_keep_plane(worker, bundle);
 	if (worker_names_apply(worker->names, snapshot->conf))
 		log_error("not all host names of servers are looked up: out of memory");

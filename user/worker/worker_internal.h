@@ -69,6 +69,27 @@ int worker_thread_tell(struct worker_thread *thread,
 /* No more accepting; calls worker_thread_drained() in the main thread when nothing is left. */
 void worker_thread_drain(struct worker_thread *thread);
 
+/*
+ * Of worker_drain.c: servers that the operator took out of service. A mark is by names, so it holds
+ * for an origin that a reload changed, too, as long as that server is in it; a restart forgets all.
+ */
+struct worker_drains {
+	struct list marks;
+};
+
+void worker_drains_init(struct worker_drains *drains);
+void worker_drains_done(struct worker_drains *drains);
+
+/* Marks the servers of a configuration before anybody chooses among them. 0 or -ENOMEM. */
+int worker_drains_stage(struct worker_drains *drains, const struct conf *conf) MUST_CHECK;
+
+/* This configuration is in force: what it does not have is forgotten. */
+void worker_drains_settle(struct worker_drains *drains, const struct conf *conf);
+
+/* A server that is a host name has these addresses now. 0 or -ENOMEM. */
+int worker_drains_resolved(struct worker_drains *drains, const struct conf_origin *origin,
+			   size_t server, const struct addr *addrs, size_t n_addrs) MUST_CHECK;
+
 struct worker {
 	struct loop *loop;
 	const struct worker_hooks *hooks;
@@ -82,6 +103,7 @@ struct worker {
 	struct steer *steer;
 	struct health *health;
 	struct worker_names *names;
+	struct worker_drains drains;
 	char *plane_text;
 	uint64_t started_ms;
 	struct timer drain_timer;
@@ -93,6 +115,8 @@ struct worker {
 /* Of worker.c. */
 struct loop *worker_loop(struct worker *worker);
 void worker_thread_drained(void *argument);
+/* A server's state is another one: tells those who do not look by themselves. */
+void worker_servers_changed(struct worker *worker);
 
 /* Of worker_status.c. */
 struct worker_facts {

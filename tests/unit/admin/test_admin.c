@@ -40,9 +40,16 @@ static json_t *fake_status(void *argument)
 	return document;
 }
 
+static json_t *fake_drain(void *argument, const char *origin, const char *server, bool is_on)
+{
+	assert_ptr_equal(argument, &answers_big);
+	return json_pack("[s, s, b]", origin, server, is_on);
+}
+
 static int set_up(void **state UNUSED)
 {
-	const struct admin_handlers handlers = {.status = fake_status, .argument = &answers_big};
+	const struct admin_handlers handlers = {
+	    .status = fake_status, .drain = fake_drain, .argument = &answers_big};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	answers_big = is_out_of_memory = false;
@@ -141,9 +148,37 @@ static void test_unknown_command(void **state UNUSED)
 
 	say(fd, "stop\n");
 	answer = hear(fd);
-	assert_string_equal(
-	    answer, "{\"error\":\"unknown command\",\"commands\":[\"status\",\"flows\"]}\n");
+	assert_string_equal(answer,
+			    "{\"error\":\"unknown command\",\"commands\":[\"status\",\"flows\","
+			    "\"drain\",\"undrain\"]}\n");
 	free(answer);
+}
+
+static void expect_answer(const char *line, const char *expected)
+{
+	int fd = join();
+	char *answer;
+
+	say(fd, line);
+	answer = hear(fd);
+	assert_string_equal(answer, expected);
+	free(answer);
+}
+
+static void test_words(void **state UNUSED)
+{
+	static const char needed[] =
+	    "{\"error\":\"an origin and one of its servers are needed\"}\n";
+
+	expect_answer("drain web 192.0.2.1:80\n", "[\"web\",\"192.0.2.1:80\",true]\n");
+	expect_answer("undrain web unix:/run/a b\n", "[\"web\",\"unix:/run/a b\",false]\n");
+	expect_answer("drain\n", needed);
+	expect_answer("drain web\n", needed);
+	expect_answer("drain web \n", needed);
+	expect_answer("drain  web\n", needed);
+	expect_answer("status now\n",
+		      "{\"error\":\"unknown command\",\"commands\":[\"status\",\"flows\","
+		      "\"drain\",\"undrain\"]}\n");
 }
 
 /* The client reads slowly: what does not fit waits for it, and all of it comes. */
@@ -179,11 +214,11 @@ static void test_no_memory(void **state UNUSED)
 
 static void test_endless_line(void **state UNUSED)
 {
-	char line[300];
+	char line[1024];
 	int fd = join();
 
 	memset(line, 'a', sizeof(line));
-	line[255] = 0;
+	line[1023] = 0;
 	say(fd, line);
 	assert_int_equal(recv(fd, line, 1, 0), -1);
 	assert_int_equal(errno, EAGAIN);
@@ -229,10 +264,15 @@ static void test_too_many(void **state UNUSED)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(test_status),		TEST(test_line_in_pieces),
-	    TEST(test_unknown_command), TEST(test_big_answer),
-	    TEST(test_no_memory),	TEST(test_endless_line),
-	    TEST(test_client_leaves),	TEST(test_client_leaves_without_a_word),
+	    TEST(test_status),
+	    TEST(test_line_in_pieces),
+	    TEST(test_unknown_command),
+	    TEST(test_words),
+	    TEST(test_big_answer),
+	    TEST(test_no_memory),
+	    TEST(test_endless_line),
+	    TEST(test_client_leaves),
+	    TEST(test_client_leaves_without_a_word),
 	    TEST(test_too_many),
 	};
 

@@ -122,6 +122,42 @@ int worker_names_apply(struct worker_names *names, const struct conf *conf)
 	return hear("names");
 }
 
+void worker_drains_init(struct worker_drains *drains)
+{
+	(void)drains;
+}
+
+void worker_drains_done(struct worker_drains *drains)
+{
+	(void)drains;
+}
+
+int worker_drains_stage(struct worker_drains *drains, const struct conf *conf)
+{
+	(void)drains, (void)conf;
+	return hear("drains");
+}
+
+void worker_drains_settle(struct worker_drains *drains, const struct conf *conf)
+{
+	(void)drains, (void)conf;
+	(void)hear("drains-settle");
+}
+
+int worker_drains_resolved(struct worker_drains *drains, const struct conf_origin *origin,
+			   size_t server, const struct addr *addrs, size_t n_addrs)
+{
+	(void)drains, (void)origin, (void)server, (void)addrs, (void)n_addrs;
+	return 0;
+}
+
+json_t *worker_drain_server(struct worker *worker, const char *origin, const char *server,
+			    bool is_on)
+{
+	(void)worker, (void)origin, (void)server, (void)is_on;
+	return NULL;
+}
+
 struct snapshot *snapshot_new(struct conf *conf, uint64_t generation, const struct tls_files *files,
 			      struct conf_diag *diag)
 {
@@ -160,15 +196,15 @@ static void test_all_are_staged_before_any_switches(void **state)
 {
 	(void)state;
 	assert_int_equal(apply(NULL), 0);
-	assert_string_equal(heard, "stage-0 stage-1 checks-stage publish commit-0 commit-1 "
-				   "checks-commit names");
+	assert_string_equal(heard, "drains stage-0 stage-1 checks-stage publish commit-0 commit-1 "
+				   "checks-commit drains-settle names");
 }
 
 static void test_thread_that_fails(void **state)
 {
 	(void)state;
 	assert_int_equal(apply("stage-1"), -ENOMEM);
-	assert_string_equal(heard, "stage-0 stage-1 abort-0");
+	assert_string_equal(heard, "drains stage-0 stage-1 abort-0");
 }
 
 /* What the steer lane publishes is in force at once, so it is not asked before all others agreed.
@@ -177,15 +213,15 @@ static void test_checks_that_fail_leave_the_steer_lane_alone(void **state)
 {
 	(void)state;
 	assert_int_equal(apply("checks-stage"), -ENOMEM);
-	assert_string_equal(heard, "stage-0 stage-1 checks-stage abort-1 abort-0");
+	assert_string_equal(heard, "drains stage-0 stage-1 checks-stage abort-1 abort-0");
 }
 
 static void test_steer_lane_that_fails_takes_the_checks_back(void **state)
 {
 	(void)state;
 	assert_int_equal(apply("publish"), -ENOMEM);
-	assert_string_equal(heard,
-			    "stage-0 stage-1 checks-stage publish checks-abort abort-1 abort-0");
+	assert_string_equal(
+	    heard, "drains stage-0 stage-1 checks-stage publish checks-abort abort-1 abort-0");
 }
 
 int main(void)
