@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Two directions as one stream: ends are passed on one by one (half-close), a reset ends both. */
+/* Two directions as one stream: ends are passed on one by one (half-close), a failure ends both;
+ * how either is told is in relay_end.c. */
 #include "relay/relay_internal.h"
 
 #include <errno.h>
-
-#include "stats/stats.h"
 
 /* Built-in tuning; what was measured is in docs/benchmarks.md. */
 #define RELAY_CHAT_MESSAGES 64
@@ -25,6 +24,7 @@ void relay_init(struct relay *relay, struct io *client, struct io *origin, enum 
 	relay->chat_messages = tuning->chat_messages ? tuning->chat_messages : RELAY_CHAT_MESSAGES;
 	relay_dir_init(&relay->up, client, origin, RELAY_NO_LIMIT, wanted);
 	relay_dir_init(&relay->down, origin, client, RELAY_NO_LIMIT, wanted);
+	list_init(&relay->last_timer.node);
 	for (int i = 0; i < 2; i++) {
 		if (tuning->bulk_bytes)
 			dirs[i]->bulk_bytes = tuning->bulk_bytes;
@@ -37,6 +37,7 @@ void relay_init(struct relay *relay, struct io *client, struct io *origin, enum 
 
 void relay_done(struct relay *relay)
 {
+	timer_cancel(&relay->last_timer);
 	relay_sockmap_done(relay);
 	relay_dir_done(&relay->up);
 	relay_dir_done(&relay->down);
@@ -58,62 +59,9 @@ bool relay_is_half_closed(const struct relay *relay)
 	return relay->up_shut != relay->down_shut;
 }
 
-/* Passes the end of the sender's stream on, once. */
-static enum relay_progress relay_pass_end(struct relay_dir *dir, bool *shut)
-{
-	int err;
-
-	if (*shut)
-		return RELAY_ENDED;
-	err = io_shutdown_send(dir->to);
-	if (err == -EAGAIN)
-		return RELAY_AGAIN;
-	*shut = true;
-	/* ENOTCONN: the receiver has gone; its own direction tells how. */
-	if (err && err != -ENOTCONN) {
-		dir->error = err;
-		return RELAY_TO_FAILED;
-	}
-	if (dir->received_bytes == dir->delivered_bytes)
-		return RELAY_ENDED;
-	stats_inc(STAT_RELAY_MISMATCHES);
-	if (dir->carried)
-		sockmap_turn_off("the byte counts of a stream differed at its end");
-	return RELAY_ENDED;
-}
-
-static enum relay_progress relay_pump_and_pass_end(struct relay_dir *dir, bool *shut,
-						   struct loop *loop)
-{
-	enum relay_progress progress = *shut ? RELAY_ENDED : relay_dir_pump(dir, loop);
-
-	return progress == RELAY_ENDED ? relay_pass_end(dir, shut) : progress;
-}
-
 static bool relay_has_failed(enum relay_progress progress)
 {
 	return progress == RELAY_FROM_FAILED || progress == RELAY_TO_FAILED;
-}
-
-/* The io that failed told why; the other end shall see a reset too, since it cannot be told the
- * truth otherwise. */
-static enum relay_verdict relay_break(struct relay *relay, struct relay_dir *dir,
-				      enum relay_progress progress, enum close_reason *ret_reason)
-{
-	struct io *failed = progress == RELAY_FROM_FAILED ? dir->from : dir->to;
-	bool client_failed = failed == relay->up.from;
-
-	io_arrange_reset(client_failed ? relay->up.to : relay->up.from);
-	if (dir->error == -EIO) {
-		io_arrange_reset(failed);
-		*ret_reason = CLOSE_INTERNAL;
-	} else if (dir->error == -ENOMEM)
-		*ret_reason = CLOSE_OUT_OF_MEMORY;
-	else if (dir->error == -EPROTO)
-		*ret_reason = CLOSE_TLS_BROKEN;
-	else
-		*ret_reason = client_failed ? CLOSE_CLIENT_RESET : CLOSE_ORIGIN_RESET;
-	return RELAY_BROKE;
 }
 
 /* Whoever has ended its stream is read no more, so that a reset after it shows by the event alone.
@@ -154,27 +102,44 @@ static bool relay_enter_sockmap(struct relay *relay, struct loop *loop)
 	return false;
 }
 
-/* Both directions move before either is judged: of what a side said before it failed, what has come
- * is passed on. */
+/* True: one has. The first to fail gives the reason. */
+static bool relay_note_failures(struct relay *relay, enum relay_progress up,
+				enum relay_progress down)
+{
+	if (relay_has_failed(up))
+		relay_note_failure(relay, &relay->up, up);
+	else if (relay_has_failed(down))
+		relay_note_failure(relay, &relay->down, down);
+	return relay->last != NULL;
+}
+
+/* Both directions move before either is judged, and an end is passed on after that: the end that a
+ * socket shows once its error was told is none. */
 enum relay_verdict relay_run(struct relay *relay, struct loop *loop, enum close_reason *ret_reason)
 {
 	enum relay_progress up, down;
 	bool is_busy = false;
 
+	if (relay->last)
+		return relay_say_last_words(relay, loop, ret_reason);
 	if (relay->wanted == RELAY_ENGINE_SOCKMAP && relay_wants_sockmap(relay))
 		(void)relay_enter_sockmap(relay, loop);
-	up = relay_pump_and_pass_end(&relay->up, &relay->up_shut, loop);
-	down = relay_pump_and_pass_end(&relay->down, &relay->down_shut, loop);
+	up = relay->up_shut ? RELAY_ENDED : relay_dir_pump(&relay->up, loop);
+	down = relay->down_shut ? RELAY_ENDED : relay_dir_pump(&relay->down, loop);
+	if (up != RELAY_ENDED || down != RELAY_ENDED) {
+		up = relay_note_late_reset(&relay->up, up);
+		down = relay_note_late_reset(&relay->down, down);
+	}
+	if (relay_note_failures(relay, up, down))
+		return relay_say_last_words(relay, loop, ret_reason);
+	up = up == RELAY_ENDED ? relay_pass_end(&relay->up, &relay->up_shut) : up;
+	down = down == RELAY_ENDED ? relay_pass_end(&relay->down, &relay->down_shut) : down;
 	if (up == RELAY_ENDED && down == RELAY_ENDED) {
 		*ret_reason = CLOSE_DONE;
 		return RELAY_OVER;
 	}
-	up = relay_note_late_reset(&relay->up, up);
-	if (relay_has_failed(up))
-		return relay_break(relay, &relay->up, up, ret_reason);
-	down = relay_note_late_reset(&relay->down, down);
-	if (relay_has_failed(down))
-		return relay_break(relay, &relay->down, down, ret_reason);
+	if (relay_note_failures(relay, up, down))
+		return relay_say_last_words(relay, loop, ret_reason);
 	if (relay->sockmap)
 		is_busy = relay_sockmap_settle(relay, loop);
 	else if (relay_wants_sockmap(relay)) /* what waited has been read */

@@ -60,6 +60,8 @@ struct relay_dir {
 	bool from_ended;
 	int from_error; /* with from_ended: it failed, with this -errno; told when the pipe is empty
 			 */
+	bool is_last; /* the sender has failed, and what it had said may take time to be delivered
+		       */
 	bool more_after; /* the sender of `to` has more to say after the limit: do not push the last
 			    segment out */
 	int error; /* -errno of *_FAILED */
@@ -97,21 +99,29 @@ struct relay {
 	struct relay_dir down; /* origin to client */
 	bool up_shut; /* the end of the stream was passed on */
 	bool down_shut;
-	/* Set by the owner before the first relay_run(), where sockmap may be used: something has
-	 * happened, or time has gone by; it shall call relay_run(). NULL: no sockmap. */
+	/* Set by the owner before the first relay_run(): something has happened, or time has gone
+	 * by; it shall call relay_run(). NULL: no sockmap, and no last words. */
 	void (*on_wake)(struct relay *relay);
 	enum relay_engine wanted;
 	bool may_sockmap;
 	uint32_t chat_messages; /* both directions: sockmap pays */
 	uint32_t window_bytes; /* of sockmap */
 	struct relay_sockmap *sockmap; /* NULL: not in it */
+	struct relay_dir *last; /* its sender has failed; NULL: neither has */
+	bool has_last_words; /* of the sender, which are still to be delivered */
+	enum close_reason last_reason;
+	struct timer last_timer;
+	uint64_t last_taken_bytes; /* by the receiver, as it acknowledged */
+	uint64_t last_moved_ms;
+	uint64_t last_began_ms;
 };
 
 enum relay_verdict {
 	RELAY_RUNS, /* waits for an event on either io */
 	RELAY_BUSY, /* call relay_run() again from a task */
 	RELAY_OVER, /* both directions ended, all bytes delivered */
-	RELAY_BROKE, /* one side failed; where it was a reset, the other side's close will be one */
+	RELAY_BROKE, /* one side failed; the other has what it had said, or would not take it, and
+			its close will be a reset */
 };
 
 /* `tuning` NULL, or a zero in it: the built-in value. */

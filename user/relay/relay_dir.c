@@ -287,9 +287,9 @@ static enum relay_progress relay_move(struct relay_dir *dir, struct loop *loop)
 		else
 			progress = relay_copy_once(dir, loop, &share_bytes);
 	}
-	/* Nobody will read the error out of a sender whose receiver is slow. */
-	if (dir->from->failed && (progress == RELAY_LIMIT || progress == RELAY_AGAIN) &&
-	    !dir->to->writable)
+	/* Nobody reads the error out of a sender whose receiver is slow. */
+	if (dir->from->failed && !dir->is_last &&
+	    (progress == RELAY_LIMIT || progress == RELAY_AGAIN) && !dir->to->writable)
 		return relay_from_failed(dir, -ECONNRESET);
 	return progress == RELAY_LIMIT ? RELAY_AGAIN : progress;
 }

@@ -28,6 +28,18 @@ struct relay_pipe *relay_pipe_take(void) MUST_CHECK;
  * NULL. */
 void relay_pipe_give(struct relay_pipe *relay_pipe, bool is_empty);
 
+/* ---- relay_end.c ---- */
+
+/* Passes the end of the sender's stream on, once. */
+enum relay_progress relay_pass_end(struct relay_dir *dir, bool *shut) MUST_CHECK;
+
+/* `progress` is what the direction failed with: from now on there are last words only. */
+void relay_note_failure(struct relay *relay, struct relay_dir *dir, enum relay_progress progress);
+
+/* As relay_run(), after a failure was noted. */
+enum relay_verdict relay_say_last_words(struct relay *relay, struct loop *loop,
+					enum close_reason *ret_reason) MUST_CHECK;
+
 /* ---- relay_dir.c ---- */
 
 /* Sends what was read into scratch, keeps what the receiver does not take. RELAY_LIMIT: all of it

@@ -30,8 +30,6 @@
 /* The kernel's writer is woken for each segment: most often it is done at once. */
 #define SOCKMAP_SPINS 8
 #define SOCKMAP_RETRY_MAX_MS 64
-/* By timer, for what a side said before it was reset. */
-#define SOCKMAP_LAST_RETRIES 4
 
 /* ---- in it ---- */
 
@@ -84,6 +82,9 @@ static enum relay_progress carried_take_once(struct relay_dir *dir, struct loop 
 		return progress;
 	}
 	n = io_recv(dir->from, loop_scratch(loop), LOOP_SCRATCH_BYTES);
+	/* A reset takes away what was passed and not read. */
+	if ((n == -EAGAIN || n == 0) && dir->from->failed)
+		return dir_from_failed(dir, -ECONNRESET);
 	/* Counted as passed, and only about to be queued: it will tell. */
 	if (n == -EAGAIN || n == 0)
 		return carried_retry(dir);
@@ -147,25 +148,12 @@ static enum relay_progress carried_end(struct relay_dir *dir)
 	return RELAY_ENDED;
 }
 
-/* What a side said before it failed may still be on its way to the other one. */
-static bool stream_has_said_all(struct relay_sockmap *stream)
-{
-	struct relay_dir *dirs[2] = {&stream->relay->up, &stream->relay->down};
-
-	for (int i = 0; i < 2; i++)
-		if (!dirs[i]->from_ended && !dirs[i]->to->failed &&
-		    carried_flush(dirs[i]) == -EAGAIN)
-			return false;
-	return true;
-}
-
+/* What it said before it failed may still be on its way; whoever waits for that has a bound. */
 static enum relay_progress carried_fail(struct relay_dir *dir)
 {
-	if (!stream_has_said_all(dir->carried->stream) &&
-	    dir->carried->retries <= SOCKMAP_SPINS + SOCKMAP_LAST_RETRIES)
+	if (carried_flush(dir) == -EAGAIN)
 		return carried_retry(dir);
-	return dir->from->failed ? dir_from_failed(dir, sockmap_socket_error(dir->from))
-				 : dir_to_failed(dir, sockmap_socket_error(dir->to));
+	return dir_from_failed(dir, sockmap_socket_error(dir->from));
 }
 
 enum relay_progress relay_sockmap_pump(struct relay_dir *dir, struct loop *loop)
@@ -176,10 +164,12 @@ enum relay_progress relay_sockmap_pump(struct relay_dir *dir, struct loop *loop)
 		return RELAY_ENDED;
 	if (dir->carried->stream->is_broken)
 		return dir_to_failed(dir, -EIO);
-	if (dir->from->failed || dir->to->failed)
-		return carried_fail(dir);
+	if (dir->to->failed)
+		return dir_to_failed(dir, sockmap_socket_error(dir->to));
 	progress = carried_take(dir, loop);
-	if (progress == RELAY_LIMIT && dir->from->peer_closed)
+	if (progress == RELAY_LIMIT && dir->from->failed)
+		progress = carried_fail(dir);
+	else if (progress == RELAY_LIMIT && dir->from->peer_closed)
 		progress = carried_end(dir);
 	if (progress == RELAY_LIMIT) {
 		dir->carried->retries = 0;

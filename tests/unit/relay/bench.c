@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,6 +158,7 @@ void bench_connect(void)
 {
 	int a, b;
 
+	signal(SIGPIPE, SIG_IGN); /* as the daemon does */
 	memset(&bench, 0, sizeof(bench));
 	bench.loop = loop_new();
 	assert_non_null(bench.loop);

@@ -3,6 +3,8 @@
 #include "bench.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -77,22 +79,99 @@ static void test_reset_is_passed_on(void **state)
 	bench_stop();
 }
 
-/* The receiver takes nothing more, so nobody reads from the client: its reset must be noticed all
- * the same. */
-static void test_reset_while_the_other_side_is_full(void **state)
+/* The sender pushes until nothing moves any more; how much that was. */
+static size_t push_until_full(int from)
 {
 	static unsigned char data[1 << 20];
+	size_t sent = 0;
 	int idle_turns = 0;
 
-	bench_start(engine_of(state));
 	while (idle_turns < 20) {
-		idle_turns =
-		    send(bench.client, data, sizeof(data), MSG_DONTWAIT) > 0 ? 0 : idle_turns + 1;
+		ssize_t n;
+
+		for (size_t i = 0; i < sizeof(data); i++)
+			data[i] = pattern(sent + i);
+		n = send(from, data, sizeof(data), MSG_DONTWAIT);
+		idle_turns = n > 0 ? 0 : idle_turns + 1;
+		sent += n > 0 ? (size_t)n : 0;
 		turn(1);
 	}
+	return sent;
+}
+
+/* Reads the pattern until the stream ends; how it ended, as errno. */
+static int pull_until_end(int fd, size_t *ret_got)
+{
+	static unsigned char data[65536];
+	size_t got = 0;
+
+	for (int idle_turns = 0; idle_turns < 2000; idle_turns++) {
+		ssize_t n = recv(fd, data, sizeof(data), MSG_DONTWAIT);
+
+		for (ssize_t i = 0; i < n; i++)
+			assert_int_equal(data[i], pattern(got + (size_t)i));
+		*ret_got = got += n > 0 ? (size_t)n : 0;
+		if (n > 0)
+			idle_turns = 0;
+		else if (n == 0 || errno != EAGAIN)
+			return n ? errno : 0;
+		turn(1);
+		if (bench.verdict == RELAY_BROKE && bench.a.watch.fd >= 0) {
+			loop_unwatch(bench.loop, &bench.a.watch);
+			loop_unwatch(bench.loop, &bench.b.watch);
+			io_close(&bench.a);
+			io_close(&bench.b);
+		}
+	}
+	fail_msg("the stream does not end");
+	return 0;
+}
+
+/* The client takes nothing more, so nobody reads from the origin: its reset is noticed all the
+ * same, and passed on behind what it had said, which by then waits in every buffer on the way. */
+static void test_reset_while_the_other_side_is_full(void **state)
+{
+	size_t sent, got = 0;
+	int unsent = 0;
+
+	bench_start(engine_of(state));
+	sent = push_until_full(bench.origin);
+	assert_int_equal(ioctl(bench.origin, SIOCOUTQ, &unsent), 0);
+	reset(&bench.origin); /* takes with it what it has not sent */
+	turn(20);
+	assert_int_equal(bench.verdict, RELAY_RUNS);
+	assert_int_equal(pull_until_end(bench.client, &got), ECONNRESET);
+	assert_int_equal(bench.verdict, RELAY_BROKE);
+	assert_int_equal(bench.reason, CLOSE_ORIGIN_RESET);
+	assert_in_range(got, sent - (size_t)unsent, sent);
+	bench_stop();
+}
+
+/* Whoever takes nothing of the last words is not waited for without end. */
+static void test_last_words_that_nobody_takes(void **state)
+{
+	bench_start(engine_of(state));
+	push_until_full(bench.client);
 	reset(&bench.client);
 	turn_until(bench.verdict == RELAY_BROKE);
 	assert_int_equal(bench.reason, CLOSE_CLIENT_RESET);
+	bench_stop();
+}
+
+/* A send tells the error first; what the socket shows after that is not the end of the stream. */
+static void test_reset_that_a_send_is_told(void **state)
+{
+	char text[8];
+
+	bench_start(engine_of(state));
+	turn(2);
+	assert_int_equal(send(bench.client, "ask", 3, 0), 3);
+	reset(&bench.origin);
+	assert_int_equal(send(bench.b.watch.fd, "x", 1, MSG_NOSIGNAL), -1);
+	turn_until(bench.verdict == RELAY_BROKE);
+	assert_int_equal(bench.reason, CLOSE_ORIGIN_RESET);
+	assert_int_equal(recv(bench.client, text, sizeof(text), MSG_DONTWAIT), -1);
+	assert_int_equal(errno, EAGAIN);
 	bench_stop();
 }
 
@@ -190,6 +269,8 @@ int main(void)
 	    IN_EACH_ENGINE(test_reader_that_stalls_bounds_memory),
 	    IN_EACH_ENGINE(test_reset_is_passed_on),
 	    IN_EACH_ENGINE(test_reset_while_the_other_side_is_full),
+	    IN_ENGINE(test_last_words_that_nobody_takes, AUTO),
+	    IN_EACH_USER_ENGINE(test_reset_that_a_send_is_told),
 	    IN_EACH_ENGINE(test_reset_after_half_close),
 	    IN_EACH_ENGINE(test_answer_before_a_reset_arrives),
 	    IN_EACH_ENGINE(test_idle_holds_nothing),
