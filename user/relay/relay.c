@@ -30,6 +30,7 @@ void relay_init(struct relay *relay, struct io *client, struct io *origin, enum 
 			dirs[i]->bulk_bytes = tuning->bulk_bytes;
 		dirs[i]->small_max_bytes =
 		    tuning->chat_max_bytes ? tuning->chat_max_bytes : RELAY_CHAT_MAX_BYTES;
+		dirs[i]->may_tide = io_is_plain(dirs[i]->from);
 		if (wanted == RELAY_ENGINE_SOCKMAP && !tuning->sockmap)
 			dirs[i]->engine_reason = "sockmap is turned off";
 	}

@@ -74,6 +74,12 @@ struct relay_dir {
 	uint32_t small_max_bytes;
 	uint32_t small_messages; /* in a row, no larger than that */
 	struct relay_carried *carried; /* sockmap engine; else NULL */
+	bool may_tide; /* bulk may come in big portions: a whole struct relay only, plain sender */
+	bool in_tide;
+	struct list tide_node;
+	uint64_t tide_from_bytes; /* received before it began to prove that it is bulk */
+	uint64_t tide_begin_bytes; /* and what it has to bring */
+	uint64_t tide_seen_bytes;
 };
 
 /* `wanted` is what the route asks for; where the ios cannot do it, copy is used and engine_reason

@@ -44,6 +44,7 @@ void relay_dir_init(struct relay_dir *dir, struct io *from, struct io *to, uint6
 
 void relay_dir_done(struct relay_dir *dir)
 {
+	relay_tide_done(dir);
 	relay_pipe_give(dir->pipe, relay_dir_held(dir) == dir->kept_len);
 	dir->pipe = NULL;
 	free(dir->kept);
@@ -255,11 +256,13 @@ static enum relay_engine relay_ready_engine(struct relay_dir *dir)
 	return dir->engine;
 }
 
-static void relay_rest(struct relay_dir *dir)
+static void relay_rest(struct relay_dir *dir, struct loop *loop)
 {
 	if (dir->pipe && relay_dir_held(dir) == 0) {
 		relay_pipe_give(dir->pipe, true);
 		dir->pipe = NULL;
+		if (!dir->from->readable)
+			relay_tide_begin(dir, loop);
 	}
 }
 
@@ -301,6 +304,6 @@ enum relay_progress relay_dir_pump(struct relay_dir *dir, struct loop *loop)
 	if (dir->engine == RELAY_ENGINE_SOCKMAP)
 		return relay_sockmap_pump(dir, loop);
 	progress = relay_move(dir, loop);
-	relay_rest(dir);
+	relay_rest(dir, loop);
 	return progress;
 }

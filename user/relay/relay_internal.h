@@ -18,15 +18,28 @@ struct relay_pipe {
 	size_t size_bytes;
 };
 
-/* SO_RCVLOWAT, by which setting the kernel looks for bytes that wait, too. */
-void relay_set_low_water(int fd, int bytes);
-
 /* An empty pipe, from the pool or new; NULL where the system gives none that is worth using. */
 struct relay_pipe *relay_pipe_take(void) MUST_CHECK;
 
 /* Back to the pool. `is_empty` false: it holds bytes that nobody wants, so it is closed. Takes
  * NULL. */
 void relay_pipe_give(struct relay_pipe *relay_pipe, bool is_empty);
+
+/* ---- relay_tide.c ---- */
+
+/* A wake-up brings so much. The socket's receive buffer is made to hold twice that. */
+#define RELAY_TIDE_BYTES (256 << 10)
+
+/* SO_RCVLOWAT, by which setting the kernel looks for bytes that wait, too. */
+void relay_set_low_water(int fd, int bytes);
+
+/* The direction's socket and pipe are empty: it may sleep until much has come, where that pays. */
+void relay_tide_begin(struct relay_dir *dir, struct loop *loop);
+
+/* It is woken by every byte again. Also right where it was not in a tide. */
+void relay_tide_done(struct relay_dir *dir);
+
+void relay_tide_thread_done(void);
 
 /* ---- relay_end.c ---- */
 

@@ -77,6 +77,7 @@ void relay_thread_done(void)
 	struct relay_pipe *next;
 
 	sockmap_thread_done();
+	relay_tide_thread_done();
 	for (; relay_pool; relay_pool = next) {
 		next = relay_pool->next;
 		relay_pipe_free(relay_pool);

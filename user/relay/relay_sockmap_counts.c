@@ -98,11 +98,6 @@ int sockmap_socket_error(const struct io *io)
 	return error ? -error : -ECONNRESET;
 }
 
-void relay_set_low_water(int fd, int bytes)
-{
-	setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes));
-}
-
 const char *sockmap_socket_why_not(const struct io *io)
 {
 	int protocol = 0;

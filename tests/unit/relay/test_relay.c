@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "relay/relay_internal.h"
+
 static enum relay_engine engine_of(void **state)
 {
 	return *(enum relay_engine *)*state;
@@ -244,6 +246,92 @@ static void test_auto_takes_the_pipe_for_bulk(void **state)
 	bench_stop();
 }
 
+static int low_water(int fd)
+{
+	int bytes = 0;
+	socklen_t len = sizeof(bytes);
+
+	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, &len), 0);
+	return bytes;
+}
+
+/* A portion of zeros, sent and received whole. True: the direction was in a tide meanwhile. */
+static bool portion_brings_tide(void)
+{
+	static unsigned char data[1 << 20];
+	ssize_t left = send(bench.client, data, sizeof(data), MSG_DONTWAIT);
+	bool in_tide = false;
+
+	assert_true(left > 0);
+	for (int tries_left = 5000; left > 0; tries_left--) {
+		ssize_t n = recv(bench.origin, data, sizeof(data), MSG_DONTWAIT);
+
+		assert_true(tries_left > 0);
+		left -= n > 0 ? n : 0;
+		assert_int_equal(loop_run_once(bench.loop, 1), 0);
+		if (bench.relay.up.in_tide && !in_tide) {
+			assert_int_equal(low_water(bench.a.watch.fd), RELAY_TIDE_BYTES);
+			assert_int_equal(low_water(bench.b.watch.fd), 1);
+			in_tide = true;
+		}
+	}
+	return in_tide;
+}
+
+/* Bulk long enough that the thread is woken for big portions only. */
+static void start_tide(void)
+{
+	bench_start(RELAY_ENGINE_AUTO);
+	assert_int_equal(low_water(bench.a.watch.fd), 1);
+	for (int tries_left = 100; !portion_brings_tide(); tries_left--)
+		assert_true(tries_left > 0);
+}
+
+/* A stream that falls silent is not left with its last bytes: start_tide() has seen them arrive. It
+ * has to prove more after that. */
+static void test_tide_ends_in_silence(void **state)
+{
+	uint64_t begin_bytes;
+
+	(void)state;
+	start_tide();
+	turn_until(!bench.relay.up.in_tide);
+	assert_int_equal(low_water(bench.a.watch.fd), 1);
+	begin_bytes = bench.relay.up.tide_begin_bytes;
+	assert_true(bench.relay.up.tide_from_bytes > 0);
+	message(bench.client, bench.origin, "woken by every byte");
+	assert_true(bench.relay.up.received_bytes - bench.relay.up.tide_from_bytes < begin_bytes);
+	assert_false(bench.relay.up.in_tide);
+	bench_stop();
+}
+
+/* The timer does not help: it is not armed any more. */
+static void test_tide_and_the_end(void **state)
+{
+	(void)state;
+	start_tide();
+	relay_tide_thread_done();
+	relay_set_low_water(bench.a.watch.fd, RELAY_TIDE_BYTES);
+	assert_int_equal(send(bench.client, "last", 4, 0), 4);
+	assert_int_equal(shutdown(bench.client, SHUT_WR), 0);
+	expect_text(bench.origin, "last");
+	expect_end(bench.origin);
+	message(bench.origin, bench.client, "answer");
+	bench_stop();
+}
+
+static void test_tide_and_a_reset(void **state)
+{
+	(void)state;
+	start_tide();
+	relay_tide_thread_done();
+	relay_set_low_water(bench.a.watch.fd, RELAY_TIDE_BYTES);
+	reset(&bench.client);
+	turn_until(bench.verdict == RELAY_BROKE);
+	assert_int_equal(bench.reason, CLOSE_CLIENT_RESET);
+	bench_stop();
+}
+
 #define IN_ENGINE(test, name) \
 	{ \
 #test " " #name, test, NULL, NULL, &engines[RELAY_ENGINE_##name] \
@@ -276,6 +364,9 @@ int main(void)
 	    IN_EACH_ENGINE(test_idle_holds_nothing),
 	    IN_EACH_USER_ENGINE(test_limit_leaves_the_rest_in_the_socket),
 	    cmocka_unit_test(test_auto_takes_the_pipe_for_bulk),
+	    cmocka_unit_test(test_tide_ends_in_silence),
+	    cmocka_unit_test(test_tide_and_the_end),
+	    cmocka_unit_test(test_tide_and_a_reset),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, group_done);
