@@ -69,6 +69,7 @@ struct relay_dir {
 	size_t kept_offset;
 	size_t kept_len;
 	struct relay_pipe *pipe; /* NULL: none is held */
+	unsigned int dry_reads; /* in a row, of what was not there to be spliced */
 	uint64_t bulk_bytes; /* so many received in a row, in reads that are not small: bulk */
 	uint64_t bulk_run_bytes;
 	uint32_t small_max_bytes;

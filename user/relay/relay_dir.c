@@ -17,6 +17,9 @@
  * copying. */
 #define RELAY_BULK_BYTES (4 * LOOP_SCRATCH_BYTES)
 
+/* So many reads in a row that only copying could do: there is nothing to splice. */
+#define RELAY_DRY_READS 4
+
 const char *relay_engine_word(enum relay_engine engine)
 {
 	static const char *const words[RELAY_ENGINE_MAX] = {"copy", "pipe", "sockmap", "auto"};
@@ -179,7 +182,8 @@ static enum relay_progress relay_drain_pipe(struct relay_dir *dir)
 /*
  * There was an event, and nothing to splice. Where another program has the socket in a sockmap,
  * what its verdict lets pass can be read, but not spliced (tcp_splice_read() looks at the receive
- * queue alone): from there on it is copied.
+ * queue alone): from there on it is copied. Once is no proof: bytes may have come between the two
+ * calls, and often do in bulk.
  */
 static enum relay_progress relay_pipe_is_dry(struct relay_dir *dir, struct loop *loop,
 					     size_t *share_bytes)
@@ -194,7 +198,7 @@ static enum relay_progress relay_pipe_is_dry(struct relay_dir *dir, struct loop 
 	relay_pipe_give(dir->pipe, true);
 	dir->pipe = NULL;
 	progress = relay_copy_once(dir, loop, share_bytes);
-	if (dir->received_bytes == received_before)
+	if (dir->received_bytes == received_before || ++dir->dry_reads < RELAY_DRY_READS)
 		return progress;
 	dir->engine = RELAY_ENGINE_COPY;
 	dir->engine_reason = "what comes cannot be spliced: another program's sockmap has it";
@@ -224,6 +228,7 @@ static enum relay_progress relay_pipe_once(struct relay_dir *dir, struct loop *l
 			break;
 		}
 		relay_note_received(dir, (size_t)n);
+		dir->dry_reads = 0;
 		filled_bytes += (size_t)n;
 		*share_bytes -= MIN(*share_bytes, (size_t)n);
 		if (filled_bytes >= LOOP_SCRATCH_BYTES)
@@ -258,12 +263,12 @@ static enum relay_engine relay_ready_engine(struct relay_dir *dir)
 
 static void relay_rest(struct relay_dir *dir, struct loop *loop)
 {
-	if (dir->pipe && relay_dir_held(dir) == 0) {
-		relay_pipe_give(dir->pipe, true);
-		dir->pipe = NULL;
-		if (!dir->from->readable)
-			relay_tide_begin(dir, loop);
-	}
+	if (dir->engine != RELAY_ENGINE_PIPE || relay_dir_held(dir))
+		return;
+	relay_pipe_give(dir->pipe, true);
+	dir->pipe = NULL;
+	if (!dir->from->readable)
+		relay_tide_begin(dir, loop);
 }
 
 static enum relay_progress relay_move(struct relay_dir *dir, struct loop *loop)
