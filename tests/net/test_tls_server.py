@@ -129,32 +129,70 @@ def test_staple_and_locked_key(lab, start, authority, tmp_path):
     assert "secret words" not in daemon.log() and "other words" not in daemon.log()
 
 
+def put(source, file):
+    """Replaces a file as a whole."""
+    fresh = file.with_suffix(".new")
+    fresh.touch(0o600)
+    fresh.write_text(source.read_text())
+    os.rename(fresh, file)
+
+
+def served(lab, authority):
+    """The certificate that a client gets, in PEM."""
+    said = s_client(lab, authority)
+    return re.search(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n", said, re.DOTALL).group()
+
+
 def test_reload_takes_new_files_or_none(lab, start, authority, tmp_path):
     chain, key = tmp_path / "site.crt", tmp_path / "site.key"
     old, new = authority.issue(NAME), authority.issue(NAME)
-
-    def put(certificate, *files):
-        for file in files:
-            source = certificate.chain if file == chain else certificate.key
-            fresh = file.with_suffix(".new")
-            fresh.touch(0o600)
-            fresh.write_text(source.read_text())
-            os.rename(fresh, file)
-
-    def served():
-        said = s_client(lab, authority)
-        return re.search(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n", said, re.DOTALL).group()
-
-    put(old, chain, key)
+    put(old.chain, chain)
+    put(old.key, key)
     daemon = start({"certificates": [{"chain": str(chain), "key": str(key)}]})
-    assert served() in old.chain.read_text()
-    put(new, chain)
+    assert served(lab, authority) in old.chain.read_text()
+    put(new.chain, chain)
     refused = daemon.reload(check=False)
     assert refused.returncode != 0 and "does not belong to the certificate" in refused.stdout + refused.stderr
-    assert served() in old.chain.read_text()
-    put(new, key)
+    assert served(lab, authority) in old.chain.read_text()
+    put(new.key, key)
     daemon.reload()
-    assert served() in new.chain.read_text()
+    assert served(lab, authority) in new.chain.read_text()
+
+
+def test_watched_files_are_taken_in_pairs_or_not_at_all(lab, start, authority, tmp_path):
+    chain, key = tmp_path / "site.crt", tmp_path / "site.key"
+    old, new = authority.issue(NAME), authority.issue(NAME)
+    put(old.chain, chain)
+    put(old.key, key)
+    daemon = start({"certificates": [{"chain": str(chain), "key": str(key)}]}, process={"watch_files": True})
+    daemon.config.write_text("not a configuration")  # only the files are watched
+    with lab.client.connect(lab.node.address, PORT) as before:
+        put(new.chain, chain)
+        daemon.process.wait_line("refused.*does not belong to the certificate")
+        assert served(lab, authority) in old.chain.read_text()
+        key.write_bytes(new.key.read_bytes())  # in place, this time
+        laboratory.wait_until(lambda: served(lab, authority) in new.chain.read_text(), "the new pair is served")
+        assert daemon.log().count("configuration refused") == 1
+        assert daemon.status()["counters"]["tls_handshakes_open"] == 1  # the old connection goes on
+        before.close()
+
+
+def test_watched_folder_behind_a_link(lab, start, authority, tmp_path):
+    """As secrets are mounted: the names stay, and a link to a folder is turned."""
+    pairs = [authority.issue(NAME), authority.issue(NAME)]
+    for number, pair in enumerate(pairs):
+        (tmp_path / f"data{number}").mkdir()
+        put(pair.chain, tmp_path / f"data{number}" / "tls.crt")
+        put(pair.key, tmp_path / f"data{number}" / "tls.key")
+    link = tmp_path / "data"
+    link.symlink_to("data0")
+    for name in ("tls.crt", "tls.key"):
+        (tmp_path / name).symlink_to(f"data/{name}")
+    start({"certificates": [{"chain": str(tmp_path / "tls.crt"), "key": str(tmp_path / "tls.key")}]},
+          process={"watch_files": True})
+    (tmp_path / "fresh").symlink_to("data1")
+    os.rename(tmp_path / "fresh", link)
+    laboratory.wait_until(lambda: served(lab, authority) in pairs[1].chain.read_text(), "the new pair is served")
 
 
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
@@ -233,6 +271,30 @@ def test_status_tells_of_certificates_and_alerts(lab, start, authority):
     assert counters["tls_handshakes_failed"] == 3
     table = daemon.command("status", "--runtime-dir", daemon.runtime_dir).stdout
     assert "TLS alerts from clients" in table and "no application protocol in common" in table
+
+
+def test_key_log_is_loud_and_true(lab, start, authority, tmp_path):
+    log = tmp_path / "keys"
+    daemon = start({"certificates": [str(authority.issue(NAME).bundle)], "key_log": str(log)})
+    assert re.search(r"warn .*THE KEYS OF ALL TLS SESSIONS ARE WRITTEN", daemon.log())
+    assert f"WARNING: the keys of all TLS sessions are written to {log}" in daemon.command(
+        "status", "--runtime-dir", daemon.runtime_dir).stdout
+    assert log.stat().st_mode & 0o777 == 0o600
+    theirs = tmp_path / "theirs"
+    for version in ("-tls1_2", "-tls1_3"):
+        s_client(lab, authority, version, "-keylogfile", theirs)
+    lines = [line for line in theirs.read_text().splitlines() if line and not line.startswith("#")]
+    laboratory.wait_until(lambda: set(lines) <= set(log.read_text().splitlines()), "both sides wrote the same keys")
+    assert any(line.startswith("CLIENT_RANDOM ") for line in lines) and len(lines) > 4
+    before = log.read_text()
+    configuration = json.loads(daemon.config.read_text())
+    del configuration["listeners"][0]["tls"]["key_log"]
+    daemon.reload(configuration)
+    s_client(lab, authority)
+    assert log.read_text() == before and "key_log" not in daemon.status()["listeners"][0]
+    (tmp_path / "link").symlink_to(log)
+    configuration["listeners"][0]["tls"]["key_log"] = str(tmp_path / "link")
+    assert "cannot append to" in daemon.reload(configuration, check=False).stderr
 
 
 def test_handshakes_are_bounded_in_number_and_time(lab, start, authority):

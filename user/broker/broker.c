@@ -52,16 +52,18 @@ struct broker {
 	unsigned int short_lives; /* workers in a row that died young */
 	uint64_t last_number; /* of the newest bundle */
 	bool reload_wanted;
+	bool files_changed; /* a reload of the same text is wanted */
+	struct file_watch *file_watch;
 	struct generation current;
 	struct generation next; /* conf NULL: nothing is on offer */
 	struct conf_diag *next_diag; /* its warnings */
 };
 
-/* Reads the configuration and opens what it names into `next`. */
-static int broker_prepare(struct broker *broker, struct conf_diag *diag)
+/* Reads the configuration, or takes the text in force, and opens what it names into `next`. */
+static int broker_prepare(struct broker *broker, bool same_text, struct conf_diag *diag)
 {
 	int err = generation_prepare(&broker->host, broker->config_path, broker->last_number + 1,
-				     broker->current.conf, diag, &broker->next);
+				     &broker->current, same_text, diag, &broker->next);
 
 	if (!err)
 		broker->last_number++;
@@ -131,6 +133,20 @@ static void broker_drop_next(struct broker *broker)
 	broker->next_diag = NULL;
 }
 
+/* Files can be taken by hand where they cannot be watched. */
+static void broker_watch_files(struct broker *broker)
+{
+	int err;
+
+	file_watch_clear(broker->file_watch);
+	if (!broker->current.conf->watch_files)
+		return;
+	err = file_watch_set(broker->file_watch, broker->current.bundle);
+	if (err)
+		log_warn("the files of the configuration cannot be watched",
+			 LOG_TEXT("reason", strerror(-err)));
+}
+
 /* `next` becomes `current`, and what only the old one needed goes. */
 static void broker_commit(struct broker *broker)
 {
@@ -140,6 +156,7 @@ static void broker_commit(struct broker *broker)
 	generation_free(&broker->current);
 	broker->current = broker->next;
 	broker->next = (struct generation){0};
+	broker_watch_files(broker);
 }
 
 static void broker_report_taken(struct broker *broker, const char *worker_text)
@@ -214,12 +231,15 @@ static void broker_on_reply(struct broker *broker, const struct bundle_reply *re
 
 static void broker_reload(struct broker *broker)
 {
+	bool same_text = !broker->reload_wanted;
 	struct conf_diag *diag;
 
-	if (!broker->reload_wanted || broker->state != BROKER_RUNNING)
+	if ((same_text && !broker->files_changed) || broker->state != BROKER_RUNNING)
 		return;
 	broker->reload_wanted = false;
-	control_begin(broker->control);
+	broker->files_changed = false;
+	if (!same_text)
+		control_begin(broker->control);
 	broker_notify_reloading();
 	broker->state = BROKER_OFFERING;
 	diag = conf_diag_new(broker->config_path);
@@ -227,7 +247,7 @@ static void broker_reload(struct broker *broker)
 		broker_refused(broker, "no memory\n");
 		return;
 	}
-	if (broker_prepare(broker, diag)) {
+	if (broker_prepare(broker, same_text, diag)) {
 		broker_refused(broker, conf_diag_text(diag));
 		conf_diag_free(diag);
 		return;
@@ -241,6 +261,15 @@ static void broker_on_reload(void *argument)
 	struct broker *broker = argument;
 
 	broker->reload_wanted = true;
+	broker_reload(broker);
+}
+
+static void broker_on_files(void *argument, const char *path)
+{
+	struct broker *broker = argument;
+
+	log_debug("a file of the configuration has changed", LOG_TEXT("file", path));
+	broker->files_changed = true;
 	broker_reload(broker);
 }
 
@@ -397,6 +426,7 @@ static void broker_drain(struct broker *broker)
 	control_begin(broker->control);
 	broker_answer(broker, "refused", "penstock is stopping\n");
 	broker_drop_next(broker);
+	file_watch_clear(broker->file_watch);
 	generation_free(&broker->current);
 	listeners_done(&broker->host.listeners);
 	if (!has_worker || bundle_send_drain(broker->child.socket_fd))
@@ -487,6 +517,7 @@ static void broker_done(struct broker *broker)
 	broker_drop_next(broker);
 	generation_free(&broker->current);
 	control_free(broker->control);
+	file_watch_free(broker->file_watch);
 	host_done(&broker->host);
 	if (broker->signal_watch.fd >= 0)
 		close(broker->signal_watch.fd);
@@ -502,7 +533,7 @@ static int broker_prepare_start(struct broker *broker)
 
 	if (!diag)
 		return -ENOMEM;
-	err = broker_prepare(broker, diag);
+	err = broker_prepare(broker, false, diag);
 	if (err) {
 		fputs(conf_diag_text(diag), stderr);
 		conf_diag_free(diag);
@@ -514,7 +545,8 @@ static int broker_prepare_start(struct broker *broker)
 		log_warn("not started as root: the worker has no user of its own");
 	broker->control =
 	    control_new(broker->loop, broker->host.runtime.control_fd, broker_on_reload, broker);
-	return broker->control ? 0 : -ENOMEM;
+	broker->file_watch = file_watch_new(broker->loop, broker_on_files, broker);
+	return broker->control && broker->file_watch ? 0 : -ENOMEM;
 }
 
 /* What could not be started was told already. */

@@ -92,6 +92,8 @@ static int generation_open(struct generation *generation, struct host *host,
 		return err;
 	err = generation_add_sockets(host, generation->bundle, diag);
 	if (!err)
+		err = broker_open_logs(generation->conf, generation->bundle, diag);
+	if (!err)
 		err =
 		    broker_plane_prepare(&host->plane, generation->conf, generation->bundle, diag);
 	if (!err)
@@ -104,14 +106,17 @@ static int generation_open(struct generation *generation, struct host *host,
 }
 
 int generation_prepare(struct host *host, const char *config_path, uint64_t number,
-		       const struct conf *current, struct conf_diag *diag,
+		       const struct generation *current, bool same_text, struct conf_diag *diag,
 		       struct generation *ret_generation)
 {
 	struct generation generation = {0};
-	int err = broker_load(config_path, number, diag, &generation.conf, &generation.bundle);
+	int err = same_text ? broker_load_again(current->bundle, config_path, number, diag,
+						&generation.conf, &generation.bundle)
+			    : broker_load(config_path, number, diag, &generation.conf,
+					  &generation.bundle);
 
 	if (!err)
-		err = generation_open(&generation, host, current, diag);
+		err = generation_open(&generation, host, current->conf, diag);
 	if (err) {
 		generation_free(&generation);
 		return err;

@@ -61,6 +61,28 @@ int runtime_open(struct runtime *runtime, const char *dir, struct conf_diag *dia
 /* Removes the sockets. Right for a runtime that was never opened but is zeroed. */
 void runtime_close(struct runtime *runtime);
 
+/* ---- broker_log.c: files that the worker writes ---- */
+
+/* Opens the key logs of `conf` for the bundle, and makes those that are not there. 0, or -errno
+ * with an error in `diag`. */
+int broker_open_logs(const struct conf *conf, struct bundle *bundle,
+		     struct conf_diag *diag) MUST_CHECK;
+
+/* ---- broker_watch.c: files of the configuration that change ---- */
+
+struct file_watch;
+
+/* `on_change` is told once for all that changed within a moment, with the first of them. NULL: no
+ * memory. */
+struct file_watch *file_watch_new(struct loop *loop,
+				  void (*on_change)(void *argument, const char *path),
+				  void *argument) MUST_CHECK;
+void file_watch_free(struct file_watch *watch);
+
+/* Watches the files of this bundle, and no others. 0, or -errno: then none is watched. */
+int file_watch_set(struct file_watch *watch, const struct bundle *bundle) MUST_CHECK;
+void file_watch_clear(struct file_watch *watch);
+
 /* ---- broker_plane.c: the steer lane's kernel side ---- */
 
 /* Where `conf` steers: programs loaded and attached, maps and description in the bundle. `plane` is
@@ -98,15 +120,20 @@ struct generation {
 	struct bundle *bundle;
 };
 
+/* Of broker_load.c: as broker_load(), with the text of a bundle. */
+int broker_load_again(const struct bundle *before, const char *config_path, uint64_t number,
+		      struct conf_diag *diag, struct conf **ret_conf,
+		      struct bundle **ret_bundle) MUST_CHECK;
+
 void generation_free(struct generation *generation);
 
 /*
- * Reads the configuration and opens what it names. `current`: what runs now, NULL at the start. On
- * failure, with errors in `diag`, the listeners are as before; after success listeners_commit() or
- * listeners_undo() must follow.
+ * Reads the configuration, or takes the text of `current` again, and opens what it names.
+ * `current`: what runs now, its conf NULL at the start. On failure, with errors in `diag`, the
+ * listeners are as before; after success listeners_commit() or listeners_undo() must follow.
  */
 int generation_prepare(struct host *host, const char *config_path, uint64_t number,
-		       const struct conf *current, struct conf_diag *diag,
+		       const struct generation *current, bool same_text, struct conf_diag *diag,
 		       struct generation *ret_generation) MUST_CHECK;
 
 /* ---- broker_child.c: the worker process ---- */

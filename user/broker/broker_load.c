@@ -134,19 +134,14 @@ struct conf *broker_parse(const char *config_path, struct conf_diag *diag)
 	return conf;
 }
 
-int broker_load(const char *config_path, uint64_t generation, struct conf_diag *diag,
-		struct conf **ret_conf, struct bundle **ret_bundle)
+/* Takes the text and the configuration. */
+static int load_finish(struct conf *conf, char *text, size_t len_bytes, const char *path,
+		       uint64_t generation, struct conf_diag *diag, struct conf **ret_conf,
+		       struct bundle **ret_bundle)
 {
-	struct bundle *bundle;
-	char *text;
-	size_t len_bytes;
-	struct conf *conf = load_parse(config_path, diag, &text, &len_bytes);
-	int err;
+	struct bundle *bundle = bundle_new(generation);
+	int err = bundle ? load_bundle(path, text, len_bytes, conf, diag, bundle) : -ENOMEM;
 
-	if (!conf)
-		return -EINVAL;
-	bundle = bundle_new(generation);
-	err = bundle ? load_bundle(config_path, text, len_bytes, conf, diag, bundle) : -ENOMEM;
 	free(text);
 	if (err) {
 		bundle_free(bundle);
@@ -156,4 +151,40 @@ int broker_load(const char *config_path, uint64_t generation, struct conf_diag *
 	*ret_conf = conf;
 	*ret_bundle = bundle;
 	return 0;
+}
+
+int broker_load(const char *config_path, uint64_t generation, struct conf_diag *diag,
+		struct conf **ret_conf, struct bundle **ret_bundle)
+{
+	char *text;
+	size_t len_bytes;
+	struct conf *conf = load_parse(config_path, diag, &text, &len_bytes);
+
+	return conf ? load_finish(conf, text, len_bytes, config_path, generation, diag, ret_conf,
+				  ret_bundle)
+		    : -EINVAL;
+}
+
+int broker_load_again(const struct bundle *before, const char *config_path, uint64_t number,
+		      struct conf_diag *diag, struct conf **ret_conf, struct bundle **ret_bundle)
+{
+	const struct bundle_entry *entry = bundle_first(before, BUNDLE_CONFIG);
+	int err = entry ? 0 : -ENOENT;
+	struct conf *conf;
+	size_t len_bytes;
+	char *text;
+
+	if (!err)
+		err = bundle_read(entry->fd, PENSTOCK_MAX_CONFIG_BYTES, &text, &len_bytes);
+	if (err) {
+		conf_diag_add(diag, nowhere, "cannot read the configuration in force: %s",
+			      strerror(-err));
+		return err;
+	}
+	conf = conf_parse(text, len_bytes, config_path, diag);
+	if (!conf) {
+		free(text);
+		return -EINVAL;
+	}
+	return load_finish(conf, text, len_bytes, config_path, number, diag, ret_conf, ret_bundle);
 }

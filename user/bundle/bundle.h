@@ -25,6 +25,7 @@ enum bundle_kind {
 	BUNDLE_MAP, /* a pinned BPF map, by its name */
 	BUNDLE_ADMIN, /* the listening admin socket */
 	BUNDLE_PLANE, /* JSON text: how and why the steer programs are attached */
+	BUNDLE_LOG, /* a file that is written to, at its end, by its path */
 	BUNDLE_KIND_MAX
 };
 

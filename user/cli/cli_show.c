@@ -98,6 +98,25 @@ static void show_summary(const json_t *status, FILE *out, bool colour)
 	fputc('\n', out);
 }
 
+/* Debugging that must not be forgotten: it is what the eye meets first. */
+static void show_key_logs(const json_t *listeners, FILE *out, bool colour)
+{
+	const json_t *listener;
+	size_t i;
+
+	json_array_foreach(listeners, i, listener)
+	{
+		const char *path = show_string(listener, "key_log");
+
+		if (!path)
+			continue;
+		fputs(colour ? "\033[1;31m" : "", out);
+		fputs("WARNING: the keys of all TLS sessions are written to ", out);
+		cli_print_safe(out, path);
+		fputs(colour ? "\033[0m\n" : "\n", out);
+	}
+}
+
 /* "tc client0, xdp eth1", or why these hooks. */
 static void show_hooks(const json_t *plane, const char *key, char text[SHOW_TEXT_MAX])
 {
@@ -322,6 +341,7 @@ static void show_origins(const json_t *origins, FILE *out, bool colour)
 void cli_show_status(const json_t *status, FILE *out, bool colour)
 {
 	show_summary(status, out, colour);
+	show_key_logs(json_object_get(status, "listeners"), out, colour);
 	show_listeners(json_object_get(status, "listeners"), json_object_get(status, "plane"), out,
 		       colour);
 	show_certificates(json_object_get(status, "listeners"), out, colour);

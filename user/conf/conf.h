@@ -178,7 +178,7 @@ struct conf_server_tls {
 	struct conf_client_auth_rules client;
 	struct conf_tickets tickets;
 	bool strict_sni; /* a name that no certificate is for is refused: unrecognized_name */
-	const char *key_log; /* a file that the broker opens to append; NULL: none */
+	struct conf_file key_log; /* opened to append, not of conf_each_file(); path NULL: none */
 	uint32_t max_handshakes; /* at once, per listener over all threads; 0: no bound */
 };
 
@@ -316,6 +316,7 @@ struct conf {
 	const char *pin_dir;
 	uint32_t max_connections; /* over all listeners; 0: what the descriptor limit allows */
 	uint32_t drain_timeout_ms;
+	bool watch_files; /* files that are named are taken again when they change */
 	bool log_format_is_auto; /* as log_format_choose() has it */
 	enum log_format log_format;
 	enum log_level log_level;

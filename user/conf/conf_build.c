@@ -17,6 +17,7 @@ static void conf_build_process(struct conf_context *context, const struct conf_n
 	conf->runtime_dir = conf_text_at(context, node, "runtime_dir");
 	conf->pin_dir = conf_text_at(context, node, "pin_dir");
 	conf->max_connections = (uint32_t)conf_number_at(node, "max_connections");
+	conf->watch_files = conf_number_at(node, "watch_files") != 0;
 	conf->drain_timeout_ms = (uint32_t)conf_number_at(node, "drain_timeout");
 }
 

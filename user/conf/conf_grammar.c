@@ -97,6 +97,9 @@ static const struct conf_key process_keys[] = {
 	"Client connections over all listeners; auto is what the limit of open files allows."),
     KEY("drain_timeout", conf_shape_timeout, "30s",
 	"How long open connections may go on after SIGTERM."),
+    KEY("watch_files", conf_shape_switch, "off",
+	"Whether files that the configuration names (certificates, keys, authorities) are taken "
+	"again when they change, as by a reload of the same text."),
     KEY_NOT_YET("cpus", "CPUs that the threads are bound to."),
     KEY_END,
 };

@@ -103,7 +103,9 @@ static const struct conf_key server_tls_keys[] = {
 	"as \"max_connections\"."),
     KEY("kernel", conf_shape_kernel_tls, "auto", "Whether the kernel may do the records (kTLS)."),
     KEY_NOT_YET("client", "Certificates of clients: ca, require, crl, depth."),
-    KEY_NOT_YET("key_log", "File for the session keys, for debugging."),
+    KEY("key_log", conf_shape_path, NULL,
+	"File to which the keys of each session are written, for debugging: whoever reads it can "
+	"read all of the traffic."),
     KEY_END,
 };
 MAPPING(conf_shape_server_tls, "a mapping with \"certificates\"", server_tls_keys);

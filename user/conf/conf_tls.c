@@ -104,6 +104,12 @@ struct conf_server_tls *conf_server_tls_build(struct conf_context *context,
 	tls->strict_sni = conf_number_at(node, "strict_sni") != 0;
 	conf_certificates_fill(context, tls, conf_at(node, "certificates"));
 	conf_tls_policy_fill(context, &tls->policy, node);
+	tls->key_log = conf_file_at(context, node, "key_log");
+	if (tls->key_log.path)
+		conf_diag_warn(context->diag, tls->key_log.mark,
+			       "THE KEYS OF ALL TLS SESSIONS ARE WRITTEN TO \"%s\": whoever reads "
+			       "it can read the traffic; take \"key_log\" out again",
+			       tls->key_log.path);
 	conf_tickets_fill(context, &tls->tickets, conf_at(node, "tickets"));
 	tls->alpn = conf_texts_at(context, node, "alpn", &tls->n_alpn);
 	return tls;

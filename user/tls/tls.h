@@ -23,6 +23,7 @@ struct tls_client_ctx; /* the rules of one origin; shared by threads */
 /* Finds a file of the configuration: a descriptor that stays the callee's, or -errno. */
 struct tls_files {
 	int (*find)(void *argument, const char *path);
+	int (*find_log)(void *argument, const char *path); /* to append; NULL: none is written */
 	void *argument;
 };
 
@@ -43,6 +44,9 @@ struct tls_server_ctx *tls_server_ctx_new(const struct conf_server_tls *conf,
 					  const struct tls_files *files,
 					  struct conf_diag *diag) MUST_CHECK;
 void tls_server_ctx_free(struct tls_server_ctx *ctx);
+
+/* The path of the key log that this context writes; NULL: none. */
+const char *tls_server_ctx_key_log(const struct tls_server_ctx *ctx);
 
 /* What is to be known of a certificate, for people. */
 struct tls_certificate_facts {

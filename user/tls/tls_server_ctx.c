@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tls/tls_server_internal.h"
 
@@ -219,6 +220,22 @@ static int server_set_alpn(struct tls_server_ctx *ctx, const struct conf_server_
 	return 0;
 }
 
+/* A copy of the descriptor, for the time of the context. The worker starts no program, so it need
+ * not be close-on-exec. */
+static int server_open_key_log(struct tls_server_ctx *ctx, const struct conf_file *file,
+			       const struct tls_files *files, struct conf_diag *diag)
+{
+	int fd = files->find_log(files->argument, file->path);
+
+	ctx->key_log_fd = fd < 0 ? fd : dup(fd);
+	if (ctx->key_log_fd < 0) {
+		conf_diag_add(diag, file->mark, "cannot append to \"%s\"", file->path);
+		return -EINVAL;
+	}
+	ctx->key_log_path = file->path;
+	return 0;
+}
+
 static int server_init(struct tls_server_ctx *ctx, const struct conf_server_tls *conf,
 		       const struct tls_files *files, struct conf_diag *diag)
 {
@@ -230,6 +247,8 @@ static int server_init(struct tls_server_ctx *ctx, const struct conf_server_tls 
 		err = server_set_alpn(ctx, conf);
 	if (!err && conf->tickets.keys.path)
 		err = tls_ticket_keys_load(&conf->tickets.keys, files, diag, &ctx->ticket_keys);
+	if (!err && conf->key_log.path && files->find_log)
+		err = server_open_key_log(ctx, &conf->key_log, files, diag);
 	return err ? err : server_open(ctx, conf, diag);
 }
 
@@ -242,6 +261,7 @@ struct tls_server_ctx *tls_server_ctx_new(const struct conf_server_tls *conf,
 	if (ctx) {
 		atomic_init(&ctx->refs, 1);
 		ctx->wants_kernel = conf->kernel != CONF_KERNEL_TLS_OFF;
+		ctx->key_log_fd = -1;
 		ctx->strict_sni = conf->strict_sni;
 		ctx->has_tickets = conf->tickets.on;
 		ctx->ticket_lifetime_s = conf->tickets.lifetime_s;
@@ -264,6 +284,11 @@ void tls_server_ctx_describe(const struct tls_server_ctx *ctx, size_t i,
 			     struct tls_certificate_facts *ret_facts)
 {
 	tls_certificate_describe(&ctx->certificates[i], ret_facts);
+}
+
+const char *tls_server_ctx_key_log(const struct tls_server_ctx *ctx)
+{
+	return ctx->key_log_path;
 }
 
 SSL_CTX *tls_server_ctx_first(struct tls_server_ctx *ctx)
@@ -292,6 +317,8 @@ void tls_server_ctx_free(struct tls_server_ctx *ctx)
 		tls_certificate_done(&ctx->certificates[i]);
 	tls_server_names_done(&ctx->names);
 	tls_ticket_keys_done(&ctx->ticket_keys);
+	if (ctx->key_log_fd >= 0)
+		close(ctx->key_log_fd);
 	free(ctx->groups);
 	free(ctx->certificates);
 	free(ctx->alpn);

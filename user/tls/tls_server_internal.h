@@ -29,6 +29,8 @@ struct tls_server_ctx {
 	struct tls_server_names names; /* to groups, once the context is built */
 	unsigned char *alpn; /* in wire form, the preferred first; NULL: not answered */
 	size_t alpn_len;
+	int key_log_fd; /* -1: none */
+	const char *key_log_path; /* as long as the configuration; NULL: none */
 	bool has_tickets;
 	uint32_t ticket_lifetime_s;
 	struct tls_ticket_keys ticket_keys;

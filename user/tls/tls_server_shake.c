@@ -7,6 +7,7 @@
 #include <openssl/tls1.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 
 #include "tls/tls_server_internal.h"
 
@@ -102,6 +103,20 @@ static int shake_on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP
 		   : -1;
 }
 
+/* One write of a whole line at the file's end, so that the lines of threads do not mix. */
+static void shake_on_keylog(const SSL *ssl, const char *line)
+{
+	const struct tls_stream *stream = SSL_get_app_data(ssl);
+	struct iovec parts[] = {{(void *)line, strlen(line)}, {(void *)"\n", 1}};
+	ssize_t n;
+
+	tls_keys_on_keylog(ssl, line);
+	if (!stream || !stream->server || stream->server->key_log_fd < 0)
+		return;
+	n = writev(stream->server->key_log_fd, parts, ARRAY_LEN(parts));
+	(void)n; /* a full disk must not end connections */
+}
+
 static void shake_init_tickets(const struct tls_server_ctx *ctx, SSL_CTX *ssl_ctx)
 {
 	if (!ctx->has_tickets) {
@@ -121,6 +136,8 @@ void tls_server_shake_init(const struct tls_server_ctx *ctx, struct tls_server_g
 	SSL_CTX_set_session_id_context(group->ssl_ctx, session_scope, sizeof(session_scope) - 1);
 	SSL_CTX_set_tlsext_servername_callback(group->ssl_ctx, shake_on_name);
 	shake_init_tickets(ctx, group->ssl_ctx);
+	if (ctx->key_log_fd >= 0)
+		SSL_CTX_set_keylog_callback(group->ssl_ctx, shake_on_keylog);
 	if (ctx->alpn)
 		SSL_CTX_set_alpn_select_cb(group->ssl_ctx, shake_on_alpn, NULL);
 	for (int i = 0; i < TLS_KEY_KIND_MAX; i++)

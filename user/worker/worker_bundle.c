@@ -25,6 +25,11 @@ static int worker_find_file(void *argument, const char *path)
 	return bundle_find(argument, BUNDLE_FILE, path, 0);
 }
 
+static int worker_find_log(void *argument, const char *path)
+{
+	return bundle_find(argument, BUNDLE_LOG, path, 0);
+}
+
 /*
  * For good, with the first configuration: it says which user. All before is code that reads nothing
  * but what the broker has read; all after, certificates and clients first, is locked in.
@@ -56,7 +61,8 @@ static struct snapshot *worker_read_snapshot(struct worker *worker, struct bundl
 					     struct conf_diag *diag)
 {
 	const struct bundle_entry *entry = NULL;
-	struct tls_files files = {.find = worker_find_file, .argument = bundle};
+	struct tls_files files = {
+	    .find = worker_find_file, .find_log = worker_find_log, .argument = bundle};
 	struct conf *conf;
 	size_t len_bytes;
 	char *text;

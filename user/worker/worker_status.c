@@ -112,6 +112,14 @@ static json_t *status_certificates(const struct tls_server_ctx *context)
 	return certificates;
 }
 
+/* NULL, and so left out, where there is none. */
+static json_t *status_key_log(const struct tls_server_ctx *context)
+{
+	const char *path = context ? tls_server_ctx_key_log(context) : NULL;
+
+	return path ? json_string(path) : NULL;
+}
+
 static json_t *status_listener(const struct snapshot *snapshot,
 			       const struct conf_listener *listener)
 {
@@ -122,10 +130,12 @@ static json_t *status_listener(const struct snapshot *snapshot,
 	for (size_t i = 0; i < listener->n_routes; i++)
 		json_array_append_new(routes,
 				      status_route(snapshot, listener, &listener->routes[i]));
-	return json_pack("{s:s, s:s, s:b, s:o, s:o, s:o*}", "name", listener->name, "protocol",
-			 listener->transport == CONF_TRANSPORT_UDP ? "udp" : "tcp", "tls",
-			 listener->tls != NULL, "binds", binds, "routes", routes, "certificates",
-			 status_certificates(snapshot->server_contexts[listener->index]));
+	return json_pack("{s:s, s:s, s:b, s:o, s:o, s:o*, s:o*}", "name", listener->name,
+			 "protocol", listener->transport == CONF_TRANSPORT_UDP ? "udp" : "tcp",
+			 "tls", listener->tls != NULL, "binds", binds, "routes", routes,
+			 "certificates",
+			 status_certificates(snapshot->server_contexts[listener->index]), "key_log",
+			 status_key_log(snapshot->server_contexts[listener->index]));
 }
 
 static const char *status_origin_tls(const struct conf_origin *origin)

@@ -42,6 +42,7 @@ static void fallbacks(void **state)
 	assert_string_equal(tls->alpn[0], "http/1.1");
 	assert_string_equal(tls->alpn[1], "http/1.0");
 	assert_int_equal(tls->max_handshakes, 0);
+	assert_null(tls->key_log.path);
 	assert_true(tls->tickets.on);
 	assert_null(tls->tickets.keys.path);
 	assert_int_equal(tls->tickets.lifetime_s, 86400);
@@ -131,6 +132,21 @@ static void one_version_is_both_ends(void **state)
 	conf_unref(conf);
 }
 
+static void a_key_log_is_warned_of(void **state)
+{
+	static const char text[] = TLS(", key_log: /tmp/k");
+	struct conf_diag *diag = conf_diag_new("f");
+	struct conf *conf = conf_parse(text, sizeof(text) - 1, "f", diag);
+
+	(void)state;
+	assert_non_null(conf);
+	assert_string_equal(conf->listeners[0].tls->key_log.path, "/tmp/k");
+	assert_int_equal(conf_diag_warnings(diag), 1);
+	assert_non_null(strstr(conf_diag_text(diag), "f:4:39: warning: THE KEYS OF ALL TLS"));
+	conf_unref(conf);
+	conf_diag_free(diag);
+}
+
 static void no_requests_no_alpn(void **state)
 {
 	struct conf *conf = NULL;
@@ -193,6 +209,7 @@ int main(void)
 	    cmocka_unit_test(files_of_certificates),
 	    cmocka_unit_test(tickets_are_off_where_told),
 	    cmocka_unit_test(one_version_is_both_ends),
+	    cmocka_unit_test(a_key_log_is_warned_of),
 	    cmocka_unit_test(no_requests_no_alpn),
 	    cmocka_unit_test(what_is_wrong_is_told),
 	};

@@ -171,6 +171,7 @@ static void test_fallbacks(void **state)
 	assert_string_equal(conf->pin_dir, "/sys/fs/bpf/penstock");
 	assert_int_equal(conf->max_connections, 0);
 	assert_int_equal(conf->drain_timeout_ms, 30000);
+	assert_false(conf->watch_files);
 	assert_true(conf->log_format_is_auto);
 	assert_int_equal(conf->log_level, LOG_LEVEL_INFO);
 	assert_true(conf->access_log);
@@ -223,7 +224,7 @@ static void test_every_global(void **state)
 {
 	struct conf *conf =
 	    parse("process: {user: gate, threads: 3, runtime_dir: /run/a, pin_dir: /sys/fs/bpf/a,\n"
-		  "  max_connections: 500, drain_timeout: 1500ms}\n"
+		  "  max_connections: 500, drain_timeout: 1500ms, watch_files: on}\n"
 		  "log: {format: json, level: debug, access: off}\n"
 		  "steer: {hook: tc, devices: [eth0, eth1], nat_ports: 50000-50999,\n"
 		  "  udp_idle: 1500ms, tcp_idle: 1m}\n"
@@ -236,6 +237,7 @@ static void test_every_global(void **state)
 	assert_string_equal(conf->pin_dir, "/sys/fs/bpf/a");
 	assert_int_equal(conf->max_connections, 500);
 	assert_int_equal(conf->drain_timeout_ms, 1500);
+	assert_true(conf->watch_files);
 	assert_false(conf->log_format_is_auto);
 	assert_int_equal(conf->log_format, LOG_FORMAT_JSON);
 	assert_int_equal(conf->log_level, LOG_LEVEL_DEBUG);
