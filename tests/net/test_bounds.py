@@ -167,3 +167,54 @@ def test_names_of_servers_are_followed(lab, start):
         origin.close()
     assert json.dumps(daemon.status()["origins"]).count(f"{lab.origins[0].address}:{ORIGIN_PORT}") >= 1
     names.stop()
+
+
+def with_file_at(path, place):
+    """Before a command: it finds this file in the place of the host's, in a mount namespace of its own."""
+    return ("unshare", "--mount", "sh", "-c", f'mount --bind {path} {place} && exec "$@"', "sh")
+
+
+def test_hosts_file_and_localhost(lab, start):
+    hosts = lab.directory / "hosts"
+    hosts.write_text(f"{lab.origins[0].address} db.example.com\n")
+    hosts.chmod(0o644)
+    configuration = config(lab, origin={"servers": [f"db.example.com:{ORIGIN_PORT}"]},
+                           resolver={"servers": [lab.origins[1].address]})  # where nobody answers
+    daemon = start(configuration, prefix=with_file_at(hosts, "/etc/hosts"))
+    laboratory.wait_until(lambda: servers(daemon)[f"{lab.origins[0].address}:{ORIGIN_PORT}"]["name"] ==
+                          f"db.example.com:{ORIGIN_PORT}", "the name has its address")
+    # A reload reads the file again, and localhost needs no file.
+    hosts.write_text(f"{lab.origins[1].address} db.example.com\n")
+    daemon.reload(config(lab, origin={"servers": [f"db.example.com:{ORIGIN_PORT}", f"localhost:{ORIGIN_PORT + 1}"]},
+                         resolver={"servers": [lab.origins[1].address]}))
+    laboratory.wait_until(lambda: set(servers(daemon)) == {f"{lab.origins[1].address}:{ORIGIN_PORT}",
+                                                           f"127.0.0.1:{ORIGIN_PORT + 1}", f"[::1]:{ORIGIN_PORT + 1}"},
+                          "the new address and those of this host")
+    with lab.origins[1].listen(ORIGIN_PORT) as listener:
+        client, origin = pair(lab, listener)
+        origin.sendall(b"y")
+        assert client.recv(1) == b"y"
+        client.close()
+        origin.close()
+
+
+def test_names_without_an_address_are_shown_with_the_reason(lab, start):
+    names = laboratory.Dnsmasq(lab.origins[1], {"db.example.com": lab.origins[0].address})
+    daemon = start(config(lab, origin={"servers": [f"none.example.com:{ORIGIN_PORT}", f"db.example.com:{ORIGIN_PORT}"],
+                                       "health": {"check": "tcp", "interval": "100ms", "fall": 1}},
+                          resolver={"servers": [lab.origins[1].address]}))
+    name = f"none.example.com:{ORIGIN_PORT}"
+    assert servers(daemon)[name]["state"] == "unresolved"
+
+    def why(address):
+        return servers(daemon).get(address, {}).get("why", "")
+
+    laboratory.wait_until(lambda: "not found" in why(name) or "Domain name" in why(name) or "DNS server" in why(name),
+                          "the reason is known")
+    # Of a server that is down, too.
+    laboratory.wait_until(lambda: why(f"{lab.origins[0].address}:{ORIGIN_PORT}") == "Connection refused",
+                          "the check's reason is known")
+    table = daemon.command("status", "--runtime-dir", daemon.runtime_dir).stdout
+    assert re.search(rf"{name} +unresolved +\S", table), table
+    assert f"{lab.origins[0].address}:{ORIGIN_PORT} (db.example.com:{ORIGIN_PORT})" in table, table
+    names.stop()

@@ -412,6 +412,9 @@ def test_devices_hooks_and_reasons(lab, start, web):
     plane = daemon.status()["plane"]
     assert {device["name"]: device["hook"] for device in plane["devices"]} == {"client0": "tc", "origin0": "tc"}
     assert all("veth" in device["reason"] for device in plane["devices"])
+    [route] = daemon.status()["listeners"][0]["routes"]
+    assert route["relay"] == ", ".join(f"tc {device['name']}" for device in plane["devices"])
+    assert route["why_not_faster"] == plane["devices"][0]["reason"]  # the same of both, so once
     # The device of another server is added by a reload, and goes again.
     daemon.reload(one_tcp(lab, *lab.origins))
     assert {device["name"] for device in daemon.status()["plane"]["devices"]} == {"client0", "origin0", "origin1"}

@@ -23,7 +23,7 @@ class Penstock:
     """Runs `penstock run` in a namespace. `config` is a dict or YAML text; its `process` gets folders of its own."""
 
     def __init__(self, namespace, pin_dir, config, name="penstock", user="nobody", environment=None,
-                 start=True):
+                 prefix=(), start=True):
         self.namespace = namespace
         self.name = name
         self.pin_dir = pathlib.Path(pin_dir)
@@ -33,6 +33,7 @@ class Penstock:
         self.config = self.directory / "penstock.yaml"
         self.user = user
         self.environment = environment or {}
+        self.prefix = prefix  # of its command line
         self.process = None
         self.write(config)
         if start:
@@ -58,7 +59,7 @@ class Penstock:
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self.notify.bind(str(path))
         path.chmod(0o666)
-        self.process = self.namespace.start(binary(), "run", "-c", self.config, name=self.name,
+        self.process = self.namespace.start(*self.prefix, binary(), "run", "-c", self.config, name=self.name,
                                             environment={**os.environ, **self.environment, "NOTIFY_SOCKET": str(path)})
         if wait:
             self.wait_notify("READY=1")

@@ -85,6 +85,19 @@ static int load_system_ca(const struct conf *conf, struct load *load)
 	return 0;
 }
 
+/* Where a server is a host name. Without the file DNS alone is asked. */
+static int load_hosts(const struct conf *conf, struct load *load)
+{
+	for (size_t i = 0; i < conf->n_origins; i++)
+		for (size_t j = 0; j < conf->origins[i]->n_servers; j++)
+			if (conf->origins[i]->servers[j].is_name)
+				return access(BUNDLE_HOSTS_PATH, F_OK)
+					   ? 0
+					   : load_file(load, &(struct conf_file){
+								 .path = BUNDLE_HOSTS_PATH});
+	return 0;
+}
+
 static int load_files(const struct conf *conf, struct bundle *bundle, struct conf_diag *diag)
 {
 	struct load load = {.bundle = bundle, .diag = diag};
@@ -92,6 +105,8 @@ static int load_files(const struct conf *conf, struct bundle *bundle, struct con
 
 	if (!err)
 		err = load_system_ca(conf, &load);
+	if (!err)
+		err = load_hosts(conf, &load);
 	if (err)
 		conf_diag_add(diag, nowhere, "cannot hold the files open: %s", strerror(-err));
 	return conf_diag_errors(diag) ? -EINVAL : 0;

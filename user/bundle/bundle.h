@@ -42,6 +42,9 @@ struct bundle {
 	size_t n_entries;
 };
 
+/* A BUNDLE_FILE that comes where a server is a host name, if the host has it. */
+#define BUNDLE_HOSTS_PATH "/etc/hosts"
+
 enum bundle_message { BUNDLE_MESSAGE_BUNDLE, BUNDLE_MESSAGE_DRAIN, BUNDLE_MESSAGE_MAX };
 
 struct bundle *bundle_new(uint64_t generation) MUST_CHECK;

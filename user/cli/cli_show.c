@@ -117,28 +117,8 @@ static void show_key_logs(const json_t *listeners, FILE *out, bool colour)
 	}
 }
 
-/* "tc client0, xdp eth1", or why these hooks. */
-static void show_hooks(const json_t *plane, const char *key, char text[SHOW_TEXT_MAX])
+static void show_carried(const json_t *route, char text[SHOW_TEXT_MAX])
 {
-	const json_t *device;
-	size_t i;
-
-	json_array_foreach(json_object_get(plane, "devices"), i, device)
-	{
-		const char *name = show_string(device, "name");
-		const char *value = show_string(device, key);
-
-		if (!name || !value || strstr(text, value))
-			continue;
-		show_append(text, ", ", value);
-		if (strcmp(key, "hook") == 0)
-			show_append(text, " ", name);
-	}
-}
-
-static void show_carried(const json_t *route, const json_t *plane, char text[SHOW_TEXT_MAX])
-{
-	const char *lane = show_string(route, "lane");
 	const char *relay = show_string(route, "relay");
 	const char *offload = show_string(route, "offload");
 
@@ -147,41 +127,25 @@ static void show_carried(const json_t *route, const json_t *plane, char text[SHO
 		show_append(text, ", ", relay);
 	if (offload)
 		show_append(text, ", ", offload);
-	if (!*text && lane && strcmp(lane, "steer") == 0)
-		show_hooks(plane, "hook", text);
 }
 
-static void show_why(const json_t *route, const json_t *plane, char text[SHOW_TEXT_MAX])
+static void show_route(struct cli_table *table, const char *name, const json_t *route)
 {
-	const char *lane = show_string(route, "lane");
-	const char *why = show_string(route, "why_not_faster");
-
-	text[0] = 0;
-	if (why)
-		show_append(text, "", why);
-	else if (lane && strcmp(lane, "steer") == 0)
-		show_hooks(plane, "reason", text);
-}
-
-static void show_route(struct cli_table *table, const char *name, const json_t *route,
-		       const json_t *plane)
-{
-	char carried[SHOW_TEXT_MAX], why[SHOW_TEXT_MAX];
+	char carried[SHOW_TEXT_MAX];
 	const char *const cells[] = {
 	    name,
 	    show_string(route, "lane"),
 	    show_string(route, "match"),
 	    show_string(route, "to"),
 	    carried,
-	    why,
+	    show_string(route, "why_not_faster"),
 	};
 
-	show_carried(route, plane, carried);
-	show_why(route, plane, why);
+	show_carried(route, carried);
 	cli_table_add(table, cells);
 }
 
-static void show_listener(struct cli_table *table, const json_t *listener, const json_t *plane)
+static void show_listener(struct cli_table *table, const json_t *listener)
 {
 	char name[SHOW_TEXT_MAX] = "", binds[SHOW_TEXT_MAX] = "";
 	const char *own_name = show_string(listener, "name");
@@ -197,10 +161,10 @@ static void show_listener(struct cli_table *table, const json_t *listener, const
 	if (json_is_true(json_object_get(listener, "tls")))
 		show_append(name, " ", "tls");
 	json_array_foreach(json_object_get(listener, "routes"), i, route)
-	    show_route(table, i ? "" : name, route, plane);
+	    show_route(table, i ? "" : name, route);
 }
 
-static void show_listeners(const json_t *listeners, const json_t *plane, FILE *out, bool colour)
+static void show_listeners(const json_t *listeners, FILE *out, bool colour)
 {
 	static const char *const titles[] = {"LISTENER", "LANE",       "MATCH",
 					     "TO",	 "CARRIED BY", "WHY NOT FASTER"};
@@ -209,7 +173,7 @@ static void show_listeners(const json_t *listeners, const json_t *plane, FILE *o
 	size_t i;
 
 	if (table)
-		json_array_foreach(listeners, i, listener) show_listener(table, listener, plane);
+		json_array_foreach(listeners, i, listener) show_listener(table, listener);
 	show_table("Listeners", table, out, colour);
 }
 
@@ -259,6 +223,7 @@ static void show_certificates(const json_t *listeners, FILE *out, bool colour)
 static void show_server(const json_t *server, char text[SHOW_TEXT_MAX])
 {
 	const char *address = show_string(server, "address");
+	const char *name = show_string(server, "name");
 	const json_t *weight = json_object_get(server, "weight");
 
 	text[0] = 0;
@@ -267,6 +232,10 @@ static void show_server(const json_t *server, char text[SHOW_TEXT_MAX])
 		return;
 	}
 	show_append(text, "", address);
+	if (name && strcmp(name, address) != 0) {
+		show_append(text, " (", name);
+		show_append(text, "", ")");
+	}
 	if (weight && json_integer_value(weight) != 1) {
 		show_append(text, " ", "weight=");
 		show_value(weight, text);
@@ -301,6 +270,7 @@ static void show_origin_server(struct cli_table *table, const json_t *origin, co
 	    is_first ? show_string(origin, "name") : "",
 	    text,
 	    state,
+	    show_string(server, "why"),
 	    counts[0],
 	    counts[1],
 	    counts[2],
@@ -318,8 +288,8 @@ static void show_origin_server(struct cli_table *table, const json_t *origin, co
 
 static void show_origins(const json_t *origins, FILE *out, bool colour)
 {
-	static const char *const titles[] = {"ORIGIN",	 "SERVER", "STATE", "OPEN",
-					     "CONNECTS", "FAILED", "TLS"};
+	static const char *const titles[] = {"ORIGIN", "SERVER",   "STATE",  "WHY",
+					     "OPEN",   "CONNECTS", "FAILED", "TLS"};
 	struct cli_table *table;
 	const json_t *origin, *server;
 	size_t i, j;
@@ -342,8 +312,7 @@ void cli_show_status(const json_t *status, FILE *out, bool colour)
 {
 	show_summary(status, out, colour);
 	show_key_logs(json_object_get(status, "listeners"), out, colour);
-	show_listeners(json_object_get(status, "listeners"), json_object_get(status, "plane"), out,
-		       colour);
+	show_listeners(json_object_get(status, "listeners"), out, colour);
 	show_certificates(json_object_get(status, "listeners"), out, colour);
 	show_origins(json_object_get(status, "origins"), out, colour);
 	show_plane(json_object_get(status, "plane"), out, colour);

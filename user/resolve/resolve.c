@@ -9,13 +9,13 @@
 
 #include "resolve/resolve_internal.h"
 
-#define RESOLVE_MAX_ADDRS 64
 #define RESOLVE_MIN_TTL_S 1
 #define RESOLVE_MAX_TTL_S 3600
 #define RESOLVE_FIRST_RETRY_S 1
 #define RESOLVE_LAST_RETRY_S 30
 
 struct resolve_name {
+	struct list node;
 	struct resolver *resolver;
 	char *host;
 	resolve_changed *on_change;
@@ -25,8 +25,7 @@ struct resolve_name {
 	bool is_stopped; /* c-ares still owes the answer: freed when it comes */
 	unsigned int retry_s;
 	const char *error;
-	size_t n_addrs;
-	struct addr addrs[RESOLVE_MAX_ADDRS];
+	struct resolve_answer known; /* the last good answer */
 };
 
 static void resolve_free(struct resolve_name *name)
@@ -44,27 +43,33 @@ static int resolve_compare(const void *a, const void *b)
 	return memcmp(&one->sa, &other->sa, one->len);
 }
 
-static void resolve_add(struct resolve_name *next, const struct ares_addrinfo_node *node)
+void resolve_answer_add(struct resolve_answer *answer, const struct addr *addr)
 {
-	struct addr *addr = &next->addrs[next->n_addrs];
-
-	if (next->n_addrs == RESOLVE_MAX_ADDRS || node->ai_addrlen > sizeof(struct sockaddr_in6))
-		return;
-	memset(addr, 0, sizeof(*addr));
-	memcpy(&addr->sa, node->ai_addr, node->ai_addrlen);
-	addr->len = node->ai_addrlen;
-	if (addr->sa.sa_family == AF_INET)
-		addr->in.sin_port = 0;
-	else
-		addr->in6.sin6_port = 0;
-	for (size_t i = 0; i < next->n_addrs; i++)
-		if (addr_is_equal(&next->addrs[i], addr))
+	for (size_t i = 0; i < answer->n_addrs; i++)
+		if (addr_is_equal(&answer->addrs[i], addr))
 			return;
-	next->n_addrs++;
+	if (answer->n_addrs < RESOLVE_MAX_ADDRS)
+		answer->addrs[answer->n_addrs++] = *addr;
+}
+
+static void resolve_add(struct resolve_answer *next, const struct ares_addrinfo_node *node)
+{
+	struct addr addr;
+
+	if (node->ai_addrlen > sizeof(struct sockaddr_in6))
+		return;
+	memset(&addr, 0, sizeof(addr));
+	memcpy(&addr.sa, node->ai_addr, node->ai_addrlen);
+	addr.len = node->ai_addrlen;
+	if (addr.sa.sa_family == AF_INET)
+		addr.in.sin_port = 0;
+	else
+		addr.in6.sin6_port = 0;
+	resolve_answer_add(next, &addr);
 }
 
 /* The addresses of an answer, and the shortest TTL. */
-static unsigned int resolve_collect(struct resolve_name *next, const struct ares_addrinfo *answer)
+static unsigned int resolve_collect(struct resolve_answer *next, const struct ares_addrinfo *answer)
 {
 	int ttl_s = RESOLVE_MAX_TTL_S;
 
@@ -73,11 +78,10 @@ static unsigned int resolve_collect(struct resolve_name *next, const struct ares
 		resolve_add(next, node);
 		ttl_s = MIN(ttl_s, node->ai_ttl);
 	}
-	qsort(next->addrs, next->n_addrs, sizeof(next->addrs[0]), resolve_compare);
 	return (unsigned int)MAX(ttl_s, RESOLVE_MIN_TTL_S);
 }
 
-static bool resolve_is_same(const struct resolve_name *a, const struct resolve_name *b)
+static bool resolve_is_same(const struct resolve_answer *a, const struct resolve_answer *b)
 {
 	if (a->n_addrs != b->n_addrs)
 		return false;
@@ -85,6 +89,18 @@ static bool resolve_is_same(const struct resolve_name *a, const struct resolve_n
 		if (!addr_is_equal(&a->addrs[i], &b->addrs[i]))
 			return false;
 	return true;
+}
+
+/* A good answer, in any order. The name may be stopped afterwards. */
+static void resolve_take(struct resolve_name *name, struct resolve_answer *next)
+{
+	name->error = NULL;
+	name->retry_s = RESOLVE_FIRST_RETRY_S;
+	qsort(next->addrs, next->n_addrs, sizeof(next->addrs[0]), resolve_compare);
+	if (resolve_is_same(&name->known, next))
+		return;
+	name->known = *next;
+	name->on_change(name->argument, name->known.addrs, name->known.n_addrs);
 }
 
 static void resolve_ask_after(struct resolve_name *name, unsigned int delay_s)
@@ -101,21 +117,15 @@ static void resolve_failed(struct resolve_name *name, int status)
 
 static void resolve_answered(struct resolve_name *name, const struct ares_addrinfo *answer)
 {
-	static _Thread_local struct resolve_name next;
+	struct resolve_answer next;
 	unsigned int ttl_s = resolve_collect(&next, answer);
 
 	if (next.n_addrs == 0) {
 		resolve_failed(name, ARES_ENODATA);
 		return;
 	}
-	name->error = NULL;
-	name->retry_s = RESOLVE_FIRST_RETRY_S;
 	resolve_ask_after(name, ttl_s);
-	if (resolve_is_same(name, &next))
-		return;
-	name->n_addrs = next.n_addrs;
-	memcpy(name->addrs, next.addrs, sizeof(next.addrs));
-	name->on_change(name->argument, name->addrs, name->n_addrs);
+	resolve_take(name, &next);
 }
 
 static void resolve_answer(void *argument, int status, int timeouts UNUSED,
@@ -139,7 +149,13 @@ static void resolve_ask(struct timer *timer)
 	struct resolve_name *name = container_of(timer, struct resolve_name, timer);
 	struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_flags = ARES_AI_NOSORT};
 	struct resolver *resolver = name->resolver;
+	struct resolve_answer next;
 
+	resolver_find_host(resolver, name->host, &next);
+	if (next.n_addrs) { /* until the hosts file is another one */
+		resolve_take(name, &next);
+		return;
+	}
 	name->is_asking = true;
 	ares_getaddrinfo(resolver->channel, name->host, NULL, &hints, resolve_answer, name);
 	resolver_rearm(resolver);
@@ -158,6 +174,7 @@ struct resolve_name *resolve_start(struct resolver *resolver, const char *host,
 		return NULL;
 	}
 	name->resolver = resolver;
+	list_add_tail(&name->node, &resolver->names);
 	name->on_change = on_change;
 	name->argument = argument;
 	name->retry_s = RESOLVE_FIRST_RETRY_S;
@@ -171,9 +188,39 @@ void resolve_stop(struct resolve_name *name)
 	if (!name)
 		return;
 	timer_cancel(&name->timer);
+	list_del(&name->node);
 	name->is_stopped = true;
 	if (!name->is_asking)
 		resolve_free(name);
+}
+
+int resolver_set_hosts(struct resolver *resolver, const char *text, size_t len_bytes)
+{
+	char *copy;
+
+	if (resolver->hosts && resolver->hosts_len == len_bytes &&
+	    memcmp(resolver->hosts, text, len_bytes) == 0)
+		return 0;
+	copy = malloc(len_bytes + 1);
+	if (!copy)
+		return -ENOMEM;
+	memcpy(copy, text, len_bytes);
+	free(resolver->hosts);
+	resolver->hosts = copy;
+	resolver->hosts_len = len_bytes;
+	list_for_each (node, &resolver->names) {
+		struct resolve_name *name = container_of(node, struct resolve_name, node);
+
+		if (!name->is_asking) /* else it looks again when its answer's time is over */
+			resolve_ask_after(name, 0);
+	}
+	return 0;
+}
+
+const struct addr *resolve_addrs(const struct resolve_name *name, size_t *ret_n_addrs)
+{
+	*ret_n_addrs = name->known.n_addrs;
+	return name->known.addrs;
 }
 
 const char *resolve_error(const struct resolve_name *name)

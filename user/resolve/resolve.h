@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Host names to addresses, by DNS through c-ares on an event loop. Asks again when the TTL is over,
- * and keeps the last good answer while nobody answers. Never blocks. /etc/hosts is not read.
+ * and keeps the last good answer while nobody answers. What a hosts file says goes before DNS; it
+ * is given as text, since files are out of the reach of the process that asks. Never blocks.
  */
 #ifndef PENSTOCK_RESOLVE_RESOLVE_H
 #define PENSTOCK_RESOLVE_RESOLVE_H
@@ -21,6 +22,10 @@ struct resolve_name;
  */
 struct resolver *resolver_new(struct loop *loop, const char *servers) MUST_CHECK;
 
+/* The text of a hosts file, which is copied: names that it has, or had, are looked up anew. 0 or
+ * -ENOMEM (nothing changed). */
+int resolver_set_hosts(struct resolver *resolver, const char *text, size_t len_bytes) MUST_CHECK;
+
 /* After its names are stopped. Takes NULL. */
 void resolver_free(struct resolver *resolver);
 
@@ -34,6 +39,9 @@ struct resolve_name *resolve_start(struct resolver *resolver, const char *host,
 
 /* Takes NULL. */
 void resolve_stop(struct resolve_name *name);
+
+/* The last good answer, as it was told; none: `*ret_n_addrs` is 0. */
+const struct addr *resolve_addrs(const struct resolve_name *name, size_t *ret_n_addrs);
 
 /* Why the last question was not answered; NULL where it was, or while the first is under way. */
 const char *resolve_error(const struct resolve_name *name);

@@ -87,6 +87,7 @@ struct resolver *resolver_new(struct loop *loop, const char *servers)
 	if (!resolver)
 		return NULL;
 	resolver->loop = loop;
+	list_init(&resolver->names);
 	timer_init(&resolver->timer, resolver_expire);
 	for (size_t i = 0; i < RESOLVER_MAX_SOCKETS; i++)
 		resolver->sockets[i] = (struct resolver_socket){
@@ -114,5 +115,6 @@ void resolver_free(struct resolver *resolver)
 	if (resolver->channel)
 		ares_destroy(resolver->channel);
 	ares_library_cleanup();
+	free(resolver->hosts);
 	free(resolver);
 }

@@ -8,6 +8,7 @@
 #include "resolve/resolve.h"
 
 #define RESOLVER_MAX_SOCKETS 32
+#define RESOLVE_MAX_ADDRS 64
 
 struct resolver_socket {
 	struct watch watch; /* fd -1: free */
@@ -19,7 +20,22 @@ struct resolver {
 	ares_channel channel;
 	struct timer timer; /* of c-ares' own timeouts */
 	struct resolver_socket sockets[RESOLVER_MAX_SOCKETS];
+	struct list names;
+	char *hosts; /* the text of /etc/hosts; NULL: there is none */
+	size_t hosts_len;
 };
+
+struct resolve_answer {
+	size_t n_addrs;
+	struct addr addrs[RESOLVE_MAX_ADDRS];
+};
+
+/* One that is there already, or has no room, is left out. */
+void resolve_answer_add(struct resolve_answer *answer, const struct addr *addr);
+
+/* What is known without DNS: of the hosts file, or since it is this host. */
+void resolver_find_host(const struct resolver *resolver, const char *host,
+			struct resolve_answer *ret_answer);
 
 /* After each call into c-ares: when it wants to be called again. */
 void resolver_rearm(struct resolver *resolver);

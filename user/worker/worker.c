@@ -87,6 +87,8 @@ json_t *worker_status(struct worker *worker)
 	    .uptime_ms = loop_now_ms(worker->loop) - worker->started_ms,
 	    .n_threads = worker->n_threads,
 	    .is_draining = worker->is_draining,
+	    .health = worker->health,
+	    .names = worker->names,
 	};
 
 	return worker_status_json(&facts);

@@ -208,7 +208,7 @@ static int worker_publish(struct worker *worker, struct bundle *bundle, const st
 static int worker_stage(struct worker *worker, struct snapshot *snapshot, struct bundle *bundle)
 {
 	unsigned int staged = 0;
-	int err = worker_drains_stage(&worker->drains, snapshot->conf);
+	int err = worker_drains_stage(&worker->drains, worker->names, snapshot->conf);
 
 	while (staged < worker->n_threads && !err) {
 		err = worker_thread_stage(&worker->threads[staged], snapshot, bundle);
@@ -239,6 +239,24 @@ static void worker_keep_plane(struct worker *worker, struct bundle *bundle)
 	worker->plane_text = text;
 }
 
+static void worker_follow_names(struct worker *worker, struct bundle *bundle,
+				const struct conf *conf)
+{
+	int fd = bundle_find(bundle, BUNDLE_FILE, BUNDLE_HOSTS_PATH, 0);
+	size_t len_bytes = 0;
+	char *text = NULL;
+	int err = fd < 0 ? 0 : bundle_read(fd, PENSTOCK_MAX_CONFIG_BYTES, &text, &len_bytes);
+
+	if (!err)
+		err = worker_names_set_hosts(worker->names, text ? text : "", len_bytes);
+	free(text);
+	if (err)
+		log_warn(BUNDLE_HOSTS_PATH " is not read: names of servers are asked of DNS alone",
+			 LOG_TEXT("error", strerror(-err)));
+	if (worker_names_apply(worker->names, conf))
+		log_error("not all host names of servers are looked up: out of memory");
+}
+
 static void worker_commit(struct worker *worker, struct snapshot *snapshot, struct bundle *bundle)
 {
 	for (unsigned int i = 0; i < worker->n_threads; i++)
@@ -248,8 +266,7 @@ static void worker_commit(struct worker *worker, struct snapshot *snapshot, stru
 	worker->snapshot = snapshot;
 	worker_drains_settle(&worker->drains, snapshot->conf);
 	worker_keep_plane(worker, bundle);
-	if (worker_names_apply(worker->names, snapshot->conf))
-		log_error("not all host names of servers are looked up: out of memory");
+	worker_follow_names(worker, bundle, snapshot->conf);
 	log_configure(snapshot->conf->log_format_is_auto ? worker->log_format
 							 : snapshot->conf->log_format,
 		      snapshot->conf->log_level);

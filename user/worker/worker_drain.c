@@ -13,8 +13,6 @@
 #include "server/server.h"
 #include "worker/worker_internal.h"
 
-#define DRAIN_MAX_ADDRS 256
-
 /* What was asked for. */
 struct drain_mark {
 	struct list node;
@@ -139,20 +137,6 @@ static void mark_let_go(struct worker_drains *drains, struct drain_mark *mark,
 
 /* ---- what a mark means in a configuration ---- */
 
-/* The addresses that servers of an origin with host names have. */
-struct drain_addrs {
-	struct addr addrs[DRAIN_MAX_ADDRS];
-	size_t n_addrs;
-};
-
-static void addrs_add(void *argument, const struct server *server)
-{
-	struct drain_addrs *known = argument;
-
-	if (known->n_addrs < DRAIN_MAX_ADDRS)
-		known->addrs[known->n_addrs++] = *server_addr(server);
-}
-
 static bool mark_names(const struct drain_mark *mark, const struct conf_server *conf,
 		       const struct addr *addr)
 {
@@ -160,14 +144,6 @@ static bool mark_names(const struct drain_mark *mark, const struct conf_server *
 
 	return strcmp(mark->server, conf->text) == 0 ||
 	       strcmp(mark->server, addr_format(addr, text)) == 0;
-}
-
-static bool origin_gives_addr(const struct conf_origin *origin, const struct addr *addr)
-{
-	for (size_t i = 0; i < origin->n_servers; i++)
-		if (!origin->servers[i].is_name && addr_is_equal(&origin->servers[i].addr, addr))
-			return true;
-	return false;
 }
 
 static int mark_hold_addrs(struct drain_mark *mark, const struct conf_origin *origin,
@@ -181,32 +157,20 @@ static int mark_hold_addrs(struct drain_mark *mark, const struct conf_origin *or
 	return err;
 }
 
-/* Of an origin, two names with one port are not told apart here: both are drained. */
-static int mark_hold_name(struct drain_mark *mark, const struct conf_origin *origin,
-			  const struct conf_server *conf)
+static int mark_hold_origin(struct drain_mark *mark, const struct worker_names *names,
+			    const struct conf_origin *origin)
 {
-	struct drain_addrs known = {.n_addrs = 0};
-	int err = 0;
-
-	server_each(origin->identity, addrs_add, &known);
-	for (size_t i = 0; i < known.n_addrs && !err; i++)
-		if (addr_port(&known.addrs[i]) == addr_port(&conf->addr) &&
-		    !origin_gives_addr(origin, &known.addrs[i]))
-			err = mark_hold_addrs(mark, origin, conf, &known.addrs[i], 1);
-	return err;
-}
-
-static int mark_hold_origin(struct drain_mark *mark, const struct conf_origin *origin)
-{
+	struct addr addrs[WORKER_NAME_ADDRS_MAX];
 	int err = 0;
 
 	for (size_t i = 0; i < origin->n_servers && !err; i++) {
 		const struct conf_server *conf = &origin->servers[i];
+		size_t n_addrs = 1;
 
+		addrs[0] = conf->addr;
 		if (conf->is_name)
-			err = mark_hold_name(mark, origin, conf);
-		else
-			err = mark_hold_addrs(mark, origin, conf, &conf->addr, 1);
+			n_addrs = worker_names_addrs(names, origin->identity, i, addrs);
+		err = mark_hold_addrs(mark, origin, conf, addrs, n_addrs);
 	}
 	return err;
 }
@@ -227,7 +191,8 @@ static bool origin_has_server(const struct conf_origin *origin, const char *text
 	return false;
 }
 
-int worker_drains_stage(struct worker_drains *drains, const struct conf *conf)
+int worker_drains_stage(struct worker_drains *drains, const struct worker_names *names,
+			const struct conf *conf)
 {
 	int err = 0;
 
@@ -236,7 +201,7 @@ int worker_drains_stage(struct worker_drains *drains, const struct conf *conf)
 		const struct conf_origin *origin = conf_find_origin(conf, mark->origin);
 
 		if (origin && !err)
-			err = mark_hold_origin(mark, origin);
+			err = mark_hold_origin(mark, names, origin);
 	}
 	return err;
 }
@@ -307,30 +272,25 @@ static json_t *drain_refuse_undo(const struct worker_drains *drains, const char 
 	return json_pack("{s:s, s:o}", "error", "the server is not drained", "known", known);
 }
 
-static void count_undrained(void *argument, const struct server *server)
-{
-	*(json_int_t *)argument += server_state(server, clock_now_ms()) != SERVER_DRAINED;
-}
-
 /* Servers of the origin that may get connections, as far as this is the operator's choice. */
-static json_int_t drain_count_others(const struct conf_origin *origin)
+static json_int_t drain_count_others(const struct worker_names *names,
+				     const struct conf_origin *origin)
 {
+	struct addr addrs[WORKER_NAME_ADDRS_MAX];
 	json_int_t n = 0;
-	bool has_names = false;
 
 	for (size_t i = 0; i < origin->n_servers; i++) {
-		struct server *server;
+		size_t n_addrs = 1;
 
-		has_names |= origin->servers[i].is_name;
+		addrs[0] = origin->servers[i].addr;
 		if (origin->servers[i].is_name)
-			continue;
-		server = server_get(origin->identity, &origin->servers[i].addr);
-		n += !server || server_state(server, clock_now_ms()) != SERVER_DRAINED;
-		server_unref(server);
-	}
-	if (has_names) {
-		n = 0;
-		server_each(origin->identity, count_undrained, &n);
+			n_addrs = worker_names_addrs(names, origin->identity, i, addrs);
+		for (size_t j = 0; j < n_addrs; j++) {
+			struct server *server = server_get(origin->identity, &addrs[j]);
+
+			n += !server || server_state(server, clock_now_ms()) != SERVER_DRAINED;
+			server_unref(server);
+		}
 	}
 	return n;
 }
@@ -362,15 +322,16 @@ static void mark_undo(struct worker_drains *drains, struct drain_mark *mark)
 }
 
 /* As it was asked for: NULL and errno 0 where the origin has no such server. */
-static struct drain_mark *drain_mark_server(struct worker_drains *drains,
-					    const struct conf_origin *origin, const char *server)
+static struct drain_mark *drain_mark_server(struct worker *worker, const struct conf_origin *origin,
+					    const char *server)
 {
+	struct worker_drains *drains = &worker->drains;
 	struct drain_mark *mark = mark_new(drains, origin->name, server);
 
 	errno = ENOMEM;
 	if (!mark)
 		return NULL;
-	if (mark_hold_origin(mark, origin)) {
+	if (mark_hold_origin(mark, worker->names, origin)) {
 		mark_undo(drains, mark);
 		errno = ENOMEM;
 		return NULL;
@@ -397,7 +358,7 @@ json_t *worker_drain_server(struct worker *worker, const char *origin_name, cons
 			   ? drain_refuse_undo(&worker->drains, origin_name)
 			   : drain_refuse_server(origin);
 	if (!mark)
-		mark = drain_mark_server(&worker->drains, origin, server);
+		mark = drain_mark_server(worker, origin, server);
 	if (!mark)
 		return errno ? NULL : drain_refuse_server(origin);
 	n_open = mark_count_open(mark);
@@ -409,5 +370,6 @@ json_t *worker_drain_server(struct worker *worker, const char *origin_name, cons
 		 LOG_TEXT("origin", origin_name), LOG_TEXT("server", server));
 	worker_servers_changed(worker);
 	return json_pack("{s:s, s:s, s:b, s:I, s:I}", "origin", origin_name, "server", server,
-			 "drained", is_on, "open", n_open, "others", drain_count_others(origin));
+			 "drained", is_on, "open", n_open, "others",
+			 drain_count_others(worker->names, origin));
 }

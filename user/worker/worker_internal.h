@@ -69,6 +69,8 @@ int worker_thread_tell(struct worker_thread *thread,
 /* No more accepting; calls worker_thread_drained() in the main thread when nothing is left. */
 void worker_thread_drain(struct worker_thread *thread);
 
+struct worker_names;
+
 /*
  * Of worker_drain.c: servers that the operator took out of service. A mark is by names, so it holds
  * for an origin that a reload changed, too, as long as that server is in it; a restart forgets all.
@@ -81,7 +83,8 @@ void worker_drains_init(struct worker_drains *drains);
 void worker_drains_done(struct worker_drains *drains);
 
 /* Marks the servers of a configuration before anybody chooses among them. 0 or -ENOMEM. */
-int worker_drains_stage(struct worker_drains *drains, const struct conf *conf) MUST_CHECK;
+int worker_drains_stage(struct worker_drains *drains, const struct worker_names *names,
+			const struct conf *conf) MUST_CHECK;
 
 /* This configuration is in force: what it does not have is forgotten. */
 void worker_drains_settle(struct worker_drains *drains, const struct conf *conf);
@@ -126,6 +129,8 @@ struct worker_facts {
 	uint64_t uptime_ms;
 	unsigned int n_threads;
 	bool is_draining;
+	const struct health *health;
+	const struct worker_names *names;
 };
 
 /* Of worker_bundle.c. Takes the bundle over, and answers the broker. */
@@ -140,8 +145,6 @@ int worker_tell_addresses(struct worker *worker, const struct worker_addresses *
 
 /* Of worker_names.c: host names of servers. `dns_servers` as resolver_new() has it. NULL and errno.
  */
-struct worker_names;
-
 struct worker_names *worker_names_new(struct worker *worker, const char *dns_servers) MUST_CHECK;
 void worker_names_free(struct worker_names *names);
 
@@ -149,9 +152,27 @@ void worker_names_free(struct worker_names *names);
  * than wanted. */
 int worker_names_apply(struct worker_names *names, const struct conf *conf) MUST_CHECK;
 
+/* /etc/hosts, as it is from now on. 0 or -ENOMEM: it stays as it was. */
+int worker_names_set_hosts(struct worker_names *names, const char *text,
+			   size_t len_bytes) MUST_CHECK;
+
+/* The addresses that this server of the origin, which is a name, has now; how many. */
+#define WORKER_NAME_ADDRS_MAX 64
+size_t worker_names_addrs(const struct worker_names *names, const char *identity, size_t server,
+			  struct addr ret_addrs[WORKER_NAME_ADDRS_MAX]);
+
+/* Why that server of the origin could not be looked up; NULL: it could, or the first answer is
+ * awaited. */
+const char *worker_names_error(const struct worker_names *names, const char *identity,
+			       size_t server);
+
 /* Of worker_flows.c. */
 json_t *worker_flows_json(const struct flows *flows, const struct conf *conf,
 			  struct steer *steer) MUST_CHECK;
+
+/* Of worker_status_origin.c. */
+json_t *worker_status_origin(const struct worker_facts *facts,
+			     const struct conf_origin *origin) MUST_CHECK;
 
 json_t *worker_status_json(const struct worker_facts *facts) MUST_CHECK;
 

@@ -11,8 +11,6 @@
 #include "resolve/resolve.h"
 #include "worker/worker_internal.h"
 
-#define NAMES_MAX_ADDRS 64
-
 struct worker_name {
 	struct list node;
 	struct worker_names *names;
@@ -71,28 +69,35 @@ static void name_set_port(struct addr *addr, uint16_t port)
 		addr->in6.sin6_port = htons(port);
 }
 
+static size_t name_put_ports(const struct worker_name *name, const struct addr *addrs,
+			     size_t n_addrs, struct addr ret_addrs[WORKER_NAME_ADDRS_MAX])
+{
+	size_t n = MIN(n_addrs, (size_t)WORKER_NAME_ADDRS_MAX);
+
+	for (size_t i = 0; i < n; i++) {
+		ret_addrs[i] = addrs[i];
+		name_set_port(&ret_addrs[i], name->port);
+	}
+	return n;
+}
+
 static void name_changed(void *argument, const struct addr *addrs, size_t n_addrs)
 {
 	struct worker_name *name = argument;
-	struct addr with_port[NAMES_MAX_ADDRS];
-	size_t n = MIN(n_addrs, (size_t)NAMES_MAX_ADDRS);
+	struct addr with_port[WORKER_NAME_ADDRS_MAX];
+	size_t n = name_put_ports(name, addrs, n_addrs, with_port);
 	char text[ADDR_TEXT_MAX];
-	int err;
-
-	for (size_t i = 0; i < n; i++) {
-		with_port[i] = addrs[i];
-		name_set_port(&with_port[i], name->port);
-	}
-	err = worker_tell_addresses(
+	int err = worker_tell_addresses(
 	    name->names->worker,
 	    &(struct worker_addresses){name->identity, name->server, with_port, n});
+
 	if (err)
 		log_error("new addresses could not be taken", LOG_TEXT("error", strerror(-err)));
 	log_info("a server's name has new addresses",
 		 LOG_TEXT("first", addr_format(&with_port[0], text)), LOG_INT("addresses", n));
 }
 
-static struct worker_name *names_find(struct worker_names *names, const char *identity,
+static struct worker_name *names_find(const struct worker_names *names, const char *identity,
 				      size_t server)
 {
 	list_for_each (node, &names->names) {
@@ -127,6 +132,32 @@ static int names_want(struct worker_names *names, const struct conf_origin *orig
 	}
 	name->is_wanted = true;
 	return 0;
+}
+
+int worker_names_set_hosts(struct worker_names *names, const char *text, size_t len_bytes)
+{
+	return resolver_set_hosts(names->resolver, text, len_bytes);
+}
+
+size_t worker_names_addrs(const struct worker_names *names, const char *identity, size_t server,
+			  struct addr ret_addrs[WORKER_NAME_ADDRS_MAX])
+{
+	const struct worker_name *name = names_find(names, identity, server);
+	const struct addr *addrs;
+	size_t n_addrs;
+
+	if (!name)
+		return 0;
+	addrs = resolve_addrs(name->lookup, &n_addrs);
+	return name_put_ports(name, addrs, n_addrs, ret_addrs);
+}
+
+const char *worker_names_error(const struct worker_names *names, const char *identity,
+			       size_t server)
+{
+	const struct worker_name *name = names_find(names, identity, server);
+
+	return name ? resolve_error(name->lookup) : NULL;
 }
 
 int worker_names_apply(struct worker_names *names, const struct conf *conf)

@@ -11,7 +11,6 @@
 #include "base/clock.h"
 #include "relay/relay.h"
 #include "route/route.h"
-#include "server/server.h"
 #include "stats/alerts.h"
 #include "stats/stats.h"
 
@@ -56,19 +55,45 @@ static const char *status_why(const struct tally *tally, char *text, size_t size
 	return n ? text : NULL;
 }
 
+/* Of all devices, each value once: "tc client0, xdp eth1", or why these hooks. */
+static const char *status_hooks(const json_t *plane, const char *key, bool with_name, char *text,
+				size_t size_bytes)
+{
+	const json_t *device;
+	size_t i, n = 0;
+
+	text[0] = 0;
+	json_array_foreach(json_object_get(plane, "devices"), i, device)
+	{
+		const char *name = json_string_value(json_object_get(device, "name"));
+		const char *value = json_string_value(json_object_get(device, key));
+
+		if (name && value && n < size_bytes && (with_name || !strstr(text, value)))
+			n += (size_t)snprintf(text + n, size_bytes - n, "%s%s%s%s", n ? ", " : "",
+					      value, with_name ? " " : "", with_name ? name : "");
+	}
+	return n ? text : NULL;
+}
+
 static json_t *status_route(const struct snapshot *snapshot, const struct conf_listener *listener,
-			    const struct conf_route *route)
+			    const struct conf_route *route, const json_t *plane)
 {
 	const struct tally *tally = snapshot_tally(snapshot, listener, route);
-	char match[CONF_MATCH_TEXT_MAX], offload[128], why[512];
+	bool is_steered = route->lane == CONF_LANE_STEER;
+	char match[CONF_MATCH_TEXT_MAX], relay[512], offload[128], why[512];
+	const char *relay_text = is_steered
+				     ? status_hooks(plane, "hook", true, relay, sizeof(relay))
+				     : tally_word(tally, TALLY_RELAY);
+	const char *why_text = is_steered ? status_hooks(plane, "reason", false, why, sizeof(why))
+					  : status_why(tally, why, sizeof(why));
 
 	conf_route_format_match(route, match);
 	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "lane",
 			 conf_lane_word(route->lane), "match", match, "to", route->origin->name,
-			 "relay", status_text(tally_word(tally, TALLY_RELAY)), "offload",
+			 "relay", status_text(relay_text), "offload",
 			 status_text(status_offload(tally, offload, sizeof(offload))),
-			 "why_not_faster", status_text(status_why(tally, why, sizeof(why))),
-			 "connections", (json_int_t)tally_sum(tally, TALLY_CONNECTIONS), "requests",
+			 "why_not_faster", status_text(why_text), "connections",
+			 (json_int_t)tally_sum(tally, TALLY_CONNECTIONS), "requests",
 			 (json_int_t)tally_sum(tally, TALLY_REQUESTS), "failures",
 			 (json_int_t)tally_sum(tally, TALLY_FAILURES), "bytes_from_client",
 			 (json_int_t)tally_sum(tally, TALLY_FROM_CLIENT_BYTES), "bytes_to_client",
@@ -121,100 +146,21 @@ static json_t *status_key_log(const struct tls_server_ctx *context)
 }
 
 static json_t *status_listener(const struct snapshot *snapshot,
-			       const struct conf_listener *listener)
+			       const struct conf_listener *listener, const json_t *plane)
 {
 	json_t *binds = json_array(), *routes = json_array();
 
 	for (size_t i = 0; i < listener->n_bind_items; i++)
 		json_array_append_new(binds, json_string(listener->bind_items[i]));
 	for (size_t i = 0; i < listener->n_routes; i++)
-		json_array_append_new(routes,
-				      status_route(snapshot, listener, &listener->routes[i]));
+		json_array_append_new(
+		    routes, status_route(snapshot, listener, &listener->routes[i], plane));
 	return json_pack("{s:s, s:s, s:b, s:o, s:o, s:o*, s:o*}", "name", listener->name,
 			 "protocol", listener->transport == CONF_TRANSPORT_UDP ? "udp" : "tcp",
 			 "tls", listener->tls != NULL, "binds", binds, "routes", routes,
 			 "certificates",
 			 status_certificates(snapshot->server_contexts[listener->index]), "key_log",
 			 status_key_log(snapshot->server_contexts[listener->index]));
-}
-
-static const char *status_origin_tls(const struct conf_origin *origin)
-{
-	if (!origin->tls)
-		return "none";
-	if (origin->tls->n_pins)
-		return origin->tls->verify ? "verified, pinned" : "pinned, NOT VERIFIED";
-	return origin->tls->verify ? "verified" : "NOT VERIFIED";
-}
-
-/* What is the same of a server in all threads; `text` is an address, also where it is one of a
- * name.
- */
-static json_t *status_server(const struct conf_origin *origin, const struct conf_server *conf,
-			     const struct server *server, const char *text)
-{
-	uint64_t now_ms = clock_now_ms();
-	struct server_counts counts;
-
-	server_read_counts(server, &counts);
-	return json_pack("{s:s, s:i, s:b, s:s, s:I, s:i, s:I, s:I, s:I}", "address", text, "weight",
-			 (int)conf->weight, "backup", conf->is_backup, "state",
-			 server_state_word(server_state(server, now_ms)), "load",
-			 (json_int_t)server_load(server), "share",
-			 (int)server_share(server, origin->slow_start_ms, now_ms), "connects",
-			 (json_int_t)counts.connects, "failures", (json_int_t)counts.failures,
-			 "ejections", (json_int_t)counts.ejections);
-}
-
-/* The addresses of a name: those servers of the origin that no other line of it gives. */
-struct status_name {
-	const struct conf_origin *origin;
-	const struct conf_server *conf;
-	json_t *servers;
-};
-
-static void status_visit_name(void *argument, const struct server *server)
-{
-	struct status_name *name = argument;
-	char text[ADDR_TEXT_MAX];
-
-	if (addr_port(server_addr(server)) != addr_port(&name->conf->addr))
-		return;
-	for (size_t i = 0; i < name->origin->n_servers; i++)
-		if (!name->origin->servers[i].is_name &&
-		    addr_is_equal(&name->origin->servers[i].addr, server_addr(server)))
-			return;
-	addr_format(server_addr(server), text);
-	json_array_append_new(name->servers, status_server(name->origin, name->conf, server, text));
-}
-
-static void status_add_servers(json_t *servers, const struct conf_origin *origin,
-			       const struct conf_server *conf)
-{
-	struct status_name name = {origin, conf, servers};
-	struct server *server;
-
-	if (conf->is_name) {
-		server_each(origin->identity, status_visit_name, &name);
-		return;
-	}
-	server = server_get(origin->identity, &conf->addr);
-	if (server)
-		json_array_append_new(servers, status_server(origin, conf, server, conf->text));
-	server_unref(server);
-}
-
-static json_t *status_origin(const struct conf_origin *origin)
-{
-	struct server_group *group = server_group_get(origin->identity);
-	json_t *servers = json_array();
-	json_int_t n_waiting = group ? server_group_waiting(group) : 0;
-
-	server_group_unref(group);
-	for (size_t i = 0; i < origin->n_servers; i++)
-		status_add_servers(servers, origin, &origin->servers[i]);
-	return json_pack("{s:s, s:s, s:I, s:o}", "name", origin->name, "tls",
-			 status_origin_tls(origin), "waiting", n_waiting, "servers", servers);
 }
 
 static json_t *status_counters(void)
@@ -252,13 +198,14 @@ static json_t *status_alerts(bool sent)
 json_t *worker_status_json(const struct worker_facts *facts)
 {
 	const struct conf *conf = facts->snapshot->conf;
+	json_t *plane = facts->plane ? json_loads(facts->plane, 0, NULL) : json_null();
 	json_t *listeners = json_array(), *origins = json_array();
 
 	for (size_t i = 0; i < conf->n_listeners; i++)
 		json_array_append_new(listeners,
-				      status_listener(facts->snapshot, &conf->listeners[i]));
+				      status_listener(facts->snapshot, &conf->listeners[i], plane));
 	for (size_t i = 0; i < conf->n_origins; i++)
-		json_array_append_new(origins, status_origin(conf->origins[i]));
+		json_array_append_new(origins, worker_status_origin(facts, conf->origins[i]));
 	return json_pack(
 	    "{s:s, s:i, s:I, s:I, s:i, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
 	    "s:o, s:o}",
@@ -271,5 +218,5 @@ json_t *worker_status_json(const struct worker_facts *facts)
 	    "listeners", listeners, "origins", origins, "counters", status_counters(), "closes",
 	    status_closes(), "alerts_sent", status_alerts(true), "alerts_received",
 	    status_alerts(false), "steer", facts->steer ? steer_status(facts->steer) : json_null(),
-	    "plane", facts->plane ? json_loads(facts->plane, 0, NULL) : json_null());
+	    "plane", plane);
 }

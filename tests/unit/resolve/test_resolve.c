@@ -186,12 +186,88 @@ static void test_stopping_while_asking(void **state)
 	assert_int_equal(heard.calls, 0);
 }
 
+static void set_hosts(struct fixture *fixture, const char *text)
+{
+	assert_int_equal(resolver_set_hosts(fixture->resolver, text, strlen(text)), 0);
+}
+
+/* The hosts file goes before DNS, and is followed when it is another one. */
+static void test_hosts_file(void **state)
+{
+	struct fixture fixture;
+	struct resolve_name *name;
+
+	(void)state;
+	setup(&fixture);
+	set_hosts(&fixture, "# 192.0.2.66 db.example.com\n"
+			    "192.0.2.77\n"
+			    "nonsense db.example.com\n"
+			    "192.0.2.1\tdb.example.com.org db\r\n"
+			    "192.0.2.9 other DB.Example.COM # 192.0.2.67 x\n"
+			    " 2001:db8::5  db.example.com\n"
+			    "192.0.2.9 db.example.com\n"
+			    "192.0.2.3 a#db.example.com\n"
+			    "192.0.2.4 db.example.com");
+	name = resolve_start(fixture.resolver, "db.example.com", on_change, (void *)"argument");
+	serve_until(&fixture, &heard.calls, 1);
+	assert_int_equal(heard.n_addrs, 3);
+	assert_heard(0, "192.0.2.4");
+	assert_heard(1, "192.0.2.9");
+	assert_heard(2, "2001:db8::5");
+	assert_int_equal(fixture.questions, 0);
+	/* The same text, then another one. */
+	set_hosts(&fixture, "192.0.2.5 db.example.com\n");
+	serve_until(&fixture, &heard.calls, 2);
+	assert_int_equal(heard.n_addrs, 1);
+	assert_heard(0, "192.0.2.5");
+	/* Not there any more: DNS is asked, and its answer counts. */
+	fixture.addrs[0] = "192.0.2.6";
+	set_hosts(&fixture, "");
+	serve_until(&fixture, &heard.calls, 3);
+	assert_heard(0, "192.0.2.6");
+	assert_true(fixture.questions > 0);
+	resolve_stop(name);
+	teardown(&fixture);
+}
+
+/* RFC 6761, 6.3: DNS is never asked; the hosts file may say which of the two it is. */
+static void test_localhost(void **state)
+{
+	struct fixture fixture;
+	struct resolve_name *name;
+
+	(void)state;
+	setup(&fixture);
+	name = resolve_start(fixture.resolver, "db.localhost", on_change, (void *)"argument");
+	serve_until(&fixture, &heard.calls, 1);
+	assert_int_equal(heard.n_addrs, 2);
+	assert_heard(0, "127.0.0.1");
+	assert_heard(1, "::1");
+	resolve_stop(name);
+	set_hosts(&fixture, "127.0.0.1 localhost\n");
+	name = resolve_start(fixture.resolver, "localhost", on_change, (void *)"argument");
+	serve_until(&fixture, &heard.calls, 2);
+	assert_int_equal(heard.n_addrs, 1);
+	assert_heard(0, "127.0.0.1");
+	resolve_stop(name);
+	assert_int_equal(fixture.questions, 0);
+	/* It only looks like one. */
+	name = resolve_start(fixture.resolver, "notlocalhost", on_change, (void *)"argument");
+	fixture.addrs[0] = "192.0.2.6";
+	serve_until(&fixture, &heard.calls, 3);
+	assert_heard(0, "192.0.2.6");
+	resolve_stop(name);
+	teardown(&fixture);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_answers_are_sorted_and_followed),
 	    cmocka_unit_test(test_last_good_answer_stays),
 	    cmocka_unit_test(test_stopping_while_asking),
+	    cmocka_unit_test(test_hosts_file),
+	    cmocka_unit_test(test_localhost),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -116,6 +116,31 @@ struct worker_names *worker_names_new(struct worker *worker, const char *dns_ser
 	return NULL;
 }
 
+int worker_names_set_hosts(struct worker_names *names, const char *text, size_t len_bytes)
+{
+	(void)names, (void)text, (void)len_bytes;
+	return 0;
+}
+
+size_t worker_names_addrs(const struct worker_names *names, const char *identity, size_t server,
+			  struct addr ret_addrs[WORKER_NAME_ADDRS_MAX])
+{
+	(void)names, (void)identity, (void)server, (void)ret_addrs;
+	return 0;
+}
+
+const char *worker_names_error(const struct worker_names *names, const char *identity,
+			       size_t server)
+{
+	(void)names, (void)identity, (void)server;
+	return NULL;
+}
+
+void worker_names_free(struct worker_names *names)
+{
+	(void)names;
+}
+
 int worker_names_apply(struct worker_names *names, const struct conf *conf)
 {
 	(void)names, (void)conf;
@@ -132,9 +157,10 @@ void worker_drains_done(struct worker_drains *drains)
 	(void)drains;
 }
 
-int worker_drains_stage(struct worker_drains *drains, const struct conf *conf)
+int worker_drains_stage(struct worker_drains *drains, const struct worker_names *names,
+			const struct conf *conf)
 {
-	(void)drains, (void)conf;
+	(void)drains, (void)names, (void)conf;
 	return hear("drains");
 }
 
