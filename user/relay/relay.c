@@ -24,7 +24,6 @@ void relay_init(struct relay *relay, struct io *client, struct io *origin, enum 
 	relay->chat_messages = tuning->chat_messages ? tuning->chat_messages : RELAY_CHAT_MESSAGES;
 	relay_dir_init(&relay->up, client, origin, RELAY_NO_LIMIT, wanted);
 	relay_dir_init(&relay->down, origin, client, RELAY_NO_LIMIT, wanted);
-	list_init(&relay->last_timer.node);
 	for (int i = 0; i < 2; i++) {
 		if (tuning->bulk_bytes)
 			dirs[i]->bulk_bytes = tuning->bulk_bytes;
@@ -38,7 +37,7 @@ void relay_init(struct relay *relay, struct io *client, struct io *origin, enum 
 
 void relay_done(struct relay *relay)
 {
-	timer_cancel(&relay->last_timer);
+	relay_last_done(relay);
 	relay_sockmap_done(relay);
 	relay_dir_done(&relay->up);
 	relay_dir_done(&relay->down);

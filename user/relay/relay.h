@@ -52,35 +52,30 @@ struct relay_dir {
 	struct io *to;
 	enum relay_engine engine; /* any but auto */
 	bool may_promote; /* from copy to the pipe, once the traffic is bulk */
+	bool may_tide; /* bulk may come in big portions: a whole struct relay only, plain sender */
+	bool from_ended;
+	bool is_last; /* the sender has failed: what it had said may take time to be delivered */
+	bool more_after; /* the sender of `to` has more to say after the limit: do not push the last
+			    segment out */
+	uint8_t dry_reads; /* in a row, of what was not there to be spliced */
 	const char *engine_reason; /* why this engine and not a faster one; constant; NULL: it is
 				      the fastest */
 	uint64_t limit_bytes; /* still to be received from `from` */
 	uint64_t received_bytes;
 	uint64_t delivered_bytes;
-	bool from_ended;
 	int from_error; /* with from_ended: it failed, with this -errno; told when the pipe is empty
 			 */
-	bool is_last; /* the sender has failed, and what it had said may take time to be delivered
-		       */
-	bool more_after; /* the sender of `to` has more to say after the limit: do not push the last
-			    segment out */
 	int error; /* -errno of *_FAILED */
 	char *kept; /* bytes that `to` did not take yet */
-	size_t kept_offset;
-	size_t kept_len;
+	uint32_t kept_offset;
+	uint32_t kept_len;
 	struct relay_pipe *pipe; /* NULL: none is held */
-	unsigned int dry_reads; /* in a row, of what was not there to be spliced */
 	uint64_t bulk_bytes; /* so many received in a row, in reads that are not small: bulk */
 	uint64_t bulk_run_bytes;
 	uint32_t small_max_bytes;
 	uint32_t small_messages; /* in a row, no larger than that */
 	struct relay_carried *carried; /* sockmap engine; else NULL */
-	bool may_tide; /* bulk may come in big portions: a whole struct relay only, plain sender */
-	bool in_tide;
-	struct list tide_node;
-	uint64_t tide_from_bytes; /* received before it began to prove that it is bulk */
-	uint64_t tide_begin_bytes; /* and what it has to bring */
-	uint64_t tide_seen_bytes;
+	struct relay_tide *tide; /* once it was bulk through a pipe; NULL: not, or no memory */
 };
 
 /* `wanted` is what the route asks for; where the ios cannot do it, copy is used and engine_reason
@@ -104,23 +99,17 @@ static inline uint64_t relay_dir_held(const struct relay_dir *dir)
 struct relay {
 	struct relay_dir up; /* client to origin */
 	struct relay_dir down; /* origin to client */
-	bool up_shut; /* the end of the stream was passed on */
-	bool down_shut;
 	/* Set by the owner before the first relay_run(): something has happened, or time has gone
 	 * by; it shall call relay_run(). NULL: no sockmap, and no last words. */
 	void (*on_wake)(struct relay *relay);
 	enum relay_engine wanted;
+	bool up_shut; /* the end of the stream was passed on */
+	bool down_shut;
 	bool may_sockmap;
 	uint32_t chat_messages; /* both directions: sockmap pays */
 	uint32_t window_bytes; /* of sockmap */
 	struct relay_sockmap *sockmap; /* NULL: not in it */
-	struct relay_dir *last; /* its sender has failed; NULL: neither has */
-	bool has_last_words; /* of the sender, which are still to be delivered */
-	enum close_reason last_reason;
-	struct timer last_timer;
-	uint64_t last_taken_bytes; /* by the receiver, as it acknowledged */
-	uint64_t last_moved_ms;
-	uint64_t last_began_ms;
+	struct relay_last *last; /* a side has failed; NULL: neither has */
 };
 
 enum relay_verdict {

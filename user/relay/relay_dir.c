@@ -90,8 +90,8 @@ enum relay_progress relay_dir_flush_kept(struct relay_dir *dir)
 			return relay_to_failed(dir, n);
 		dir->delivered_bytes += (size_t)n;
 		stats_add(STAT_RELAY_COPIED_BYTES, n);
-		dir->kept_offset += (size_t)n;
-		dir->kept_len -= (size_t)n;
+		dir->kept_offset += (uint32_t)n;
+		dir->kept_len -= (uint32_t)n;
 	}
 	free(dir->kept);
 	dir->kept = NULL;
@@ -107,7 +107,7 @@ static int relay_keep(struct relay_dir *dir, const char *data, size_t len_bytes)
 		return -ENOMEM;
 	memcpy(dir->kept, data, len_bytes);
 	dir->kept_offset = 0;
-	dir->kept_len = len_bytes;
+	dir->kept_len = (uint32_t)len_bytes;
 	return 0;
 }
 

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <linux/sockios.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 
 #include "stats/stats.h"
@@ -41,86 +42,123 @@ enum relay_progress relay_pass_end(struct relay_dir *dir, bool *shut)
 	return RELAY_ENDED;
 }
 
-void relay_note_failure(struct relay *relay, struct relay_dir *dir, enum relay_progress progress)
-{
-	struct io *failed = progress == RELAY_FROM_FAILED ? dir->from : dir->to;
-	bool client_failed = failed == relay->up.from;
+struct relay_last {
+	struct relay *relay;
+	struct relay_dir *dir; /* its sender has failed */
+	bool has_words; /* that are still to be delivered */
+	enum close_reason reason;
+	struct timer timer;
+	uint64_t taken_bytes; /* by the receiver, as it acknowledged */
+	uint64_t moved_ms; /* when it did so; 0: nobody has looked */
+	uint64_t began_ms;
+};
 
-	relay->last = client_failed ? &relay->up : &relay->down;
-	relay->last->is_last = true;
-	relay->has_last_words = false;
-	if (dir->error == -EIO) {
-		io_arrange_reset(failed);
-		relay->last_reason = CLOSE_INTERNAL;
-	} else if (dir->error == -ENOMEM) {
-		relay->last_reason = CLOSE_OUT_OF_MEMORY;
-	} else if (dir->error == -EPROTO) {
-		relay->last_reason = CLOSE_TLS_BROKEN;
-	} else {
-		relay->last_reason = client_failed ? CLOSE_CLIENT_RESET : CLOSE_ORIGIN_RESET;
-		relay->has_last_words = relay->on_wake && !relay->last->to->failed;
-		failed->readable = true; /* until it tells its error, or its end */
-	}
-}
+/* Where there is no memory for it, nothing is waited for, and so one of the thread's does: it is
+ * read before the next is written. */
+static _Thread_local struct relay_last relay_last_in_need;
 
 static void relay_expire(struct timer *timer)
 {
-	struct relay *relay = container_of(timer, struct relay, last_timer);
+	struct relay *relay = container_of(timer, struct relay_last, timer)->relay;
 
 	relay->on_wake(relay);
 }
 
+static struct relay_last *relay_last_new(struct relay *relay, struct relay_dir *dir)
+{
+	struct relay_last *last = malloc(sizeof(*last));
+	bool has_words = last && relay->on_wake && !dir->to->failed;
+
+	if (!last)
+		last = &relay_last_in_need;
+	*last = (struct relay_last){.relay = relay, .dir = dir, .has_words = has_words};
+	timer_init(&last->timer, relay_expire);
+	return last;
+}
+
+void relay_last_done(struct relay *relay)
+{
+	if (!relay->last)
+		return;
+	timer_cancel(&relay->last->timer);
+	if (relay->last != &relay_last_in_need)
+		free(relay->last);
+	relay->last = NULL;
+}
+
+void relay_note_failure(struct relay *relay, struct relay_dir *dir, enum relay_progress progress)
+{
+	struct io *failed = progress == RELAY_FROM_FAILED ? dir->from : dir->to;
+	bool client_failed = failed == relay->up.from;
+	struct relay_last *last = relay_last_new(relay, client_failed ? &relay->up : &relay->down);
+
+	relay->last = last;
+	last->dir->is_last = true;
+	if (dir->error == -EIO || dir->error == -ENOMEM || dir->error == -EPROTO)
+		last->has_words = false;
+	if (dir->error == -EIO) {
+		io_arrange_reset(failed);
+		last->reason = CLOSE_INTERNAL;
+	} else if (dir->error == -ENOMEM) {
+		last->reason = CLOSE_OUT_OF_MEMORY;
+	} else if (dir->error == -EPROTO) {
+		last->reason = CLOSE_TLS_BROKEN;
+	} else {
+		last->reason = client_failed ? CLOSE_CLIENT_RESET : CLOSE_ORIGIN_RESET;
+		failed->readable = true; /* until it tells its error, or its end */
+	}
+}
+
 /* True: the timer is armed. False: the receiver has taken nothing for too long. */
-static bool relay_wait_for_last(struct relay *relay, struct loop *loop, uint64_t taken_bytes)
+static bool relay_wait_for_last(struct relay_last *last, struct loop *loop, uint64_t taken_bytes)
 {
 	uint64_t now_ms = loop_now_ms(loop);
 
-	if (!relay->last_timer.on_expiry) {
-		timer_init(&relay->last_timer, relay_expire);
-		relay->last_began_ms = now_ms;
-		relay->last_moved_ms = now_ms;
+	if (!last->moved_ms)
+		last->began_ms = last->moved_ms = now_ms;
+	if (taken_bytes != last->taken_bytes) {
+		last->taken_bytes = taken_bytes;
+		last->moved_ms = now_ms;
 	}
-	if (taken_bytes != relay->last_taken_bytes) {
-		relay->last_taken_bytes = taken_bytes;
-		relay->last_moved_ms = now_ms;
-	}
-	if (now_ms - relay->last_moved_ms >= RELAY_LAST_STILL_MS)
+	if (now_ms - last->moved_ms >= RELAY_LAST_STILL_MS)
 		return false;
 	/* As long again as it has waited already. */
-	loop_timer_arm(loop, &relay->last_timer,
-		       MIN(now_ms - relay->last_began_ms, (uint64_t)RELAY_LAST_LOOK_MAX_MS));
+	loop_timer_arm(loop, &last->timer,
+		       MIN(now_ms - last->began_ms, (uint64_t)RELAY_LAST_LOOK_MAX_MS));
 	return true;
 }
 
 /* Is something of what the receiver shall have still on its way to it? */
-static bool relay_last_is_pending(struct relay *relay, struct loop *loop,
+static bool relay_last_is_pending(struct relay_last *last, struct loop *loop,
 				  enum relay_progress progress)
 {
-	struct relay_dir *last = relay->last;
+	struct relay_dir *dir = last->dir;
 	int queued_bytes = 0;
 
-	if (!relay->has_last_words || progress == RELAY_TO_FAILED || last->to->failed)
+	if (progress == RELAY_TO_FAILED || dir->to->failed)
 		return false;
-	if (ioctl(last->to->watch.fd, SIOCOUTQ, &queued_bytes))
+	if (ioctl(dir->to->watch.fd, SIOCOUTQ, &queued_bytes))
 		return false;
-	if (last->carried)
-		carried_count(last);
+	if (dir->carried)
+		carried_count(dir);
 	return (progress == RELAY_AGAIN || queued_bytes) &&
-	       relay_wait_for_last(relay, loop, last->delivered_bytes - (uint64_t)queued_bytes);
+	       relay_wait_for_last(last, loop, dir->delivered_bytes - (uint64_t)queued_bytes);
 }
 
 enum relay_verdict relay_say_last_words(struct relay *relay, struct loop *loop,
 					enum close_reason *ret_reason)
 {
-	enum relay_progress progress = RELAY_FROM_FAILED;
+	struct relay_last *last = relay->last;
 
-	if (relay->has_last_words)
-		progress = relay_dir_pump(relay->last, loop);
-	if (progress == RELAY_YIELD)
-		return RELAY_BUSY;
-	if (relay_last_is_pending(relay, loop, progress))
-		return RELAY_RUNS;
-	io_arrange_reset(relay->last->to); /* it cannot be told the truth otherwise */
-	*ret_reason = relay->last_reason;
+	if (last->has_words) {
+		enum relay_progress progress = relay_dir_pump(last->dir, loop);
+
+		if (progress == RELAY_YIELD)
+			return RELAY_BUSY;
+		if (relay_last_is_pending(last, loop, progress))
+			return RELAY_RUNS;
+	}
+	io_arrange_reset(last->dir->to); /* it cannot be told the truth otherwise */
+	*ret_reason = last->reason;
 	return RELAY_BROKE;
 }

@@ -36,7 +36,10 @@ void relay_set_low_water(int fd, int bytes);
 /* The direction's socket and pipe are empty: it may sleep until much has come, where that pays. */
 void relay_tide_begin(struct relay_dir *dir, struct loop *loop);
 
-/* It is woken by every byte again. Also right where it was not in a tide. */
+/* The socket's low-water mark is set. */
+bool relay_tide_is_high(const struct relay_dir *dir);
+
+/* The direction is woken by every byte again. */
 void relay_tide_done(struct relay_dir *dir);
 
 void relay_tide_thread_done(void);
@@ -48,6 +51,9 @@ enum relay_progress relay_pass_end(struct relay_dir *dir, bool *shut) MUST_CHECK
 
 /* `progress` is what the direction failed with: from now on there are last words only. */
 void relay_note_failure(struct relay *relay, struct relay_dir *dir, enum relay_progress progress);
+
+/* Frees what it keeps of that. */
+void relay_last_done(struct relay *relay);
 
 /* As relay_run(), after a failure was noted. */
 enum relay_verdict relay_say_last_words(struct relay *relay, struct loop *loop,
@@ -96,6 +102,7 @@ struct relay_sockmap {
 	bool is_quiet; /* the loop reports ends and errors only */
 	bool wants_retry;
 	bool is_leaving;
+	bool is_resting; /* leaving because nothing is said */
 	bool is_broken; /* the kernel has lost or keeps bytes */
 	const char *why_leaving;
 	uint64_t retry_ms;

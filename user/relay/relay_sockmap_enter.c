@@ -135,6 +135,7 @@ static int sockmap_enter(struct relay *relay, struct loop *loop)
 		return -ENOMEM;
 	stream->relay = relay;
 	stream->loop = loop;
+	stream->active_ms = loop_now_ms(loop);
 	timer_init(&stream->timer, relay_sockmap_expire);
 	stream->slot = sockmap_slot_take(loop, stream);
 	err = stream->slot ? sockmap_start(stream) : -ENOSPC;

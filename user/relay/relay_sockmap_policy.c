@@ -19,6 +19,9 @@
 #define SOCKMAP_LAGS_MAX 4
 /* More than this between two looks, in segments that are not small: bulk. */
 #define SOCKMAP_BULK_BYTES (1 << 20)
+/* A stream that says nothing for so long goes back: what it holds, here and in the kernel, is half
+ * as much again as a connection without it. */
+#define SOCKMAP_IDLE_MS 30000
 /* After each return to user space the stream has to prove so many times more that it chats. */
 #define SOCKMAP_BACKOFF 8
 
@@ -123,6 +126,17 @@ static uint64_t carried_look(struct relay_dir *dir, uint64_t now_ms)
 	return moved_bytes;
 }
 
+static void stream_rest_if_idle(struct relay_sockmap *stream, uint64_t now_ms)
+{
+	uint64_t active_ms = relay_sockmap_active_ms(stream->relay);
+
+	if (stream->relay->wanted != RELAY_ENGINE_AUTO || stream->is_leaving ||
+	    now_ms < active_ms + SOCKMAP_IDLE_MS)
+		return;
+	stream_leave_soon(stream, "too little is said for the sockmap");
+	stream->is_resting = true;
+}
+
 static void stream_look(struct relay_sockmap *stream, uint64_t now_ms)
 {
 	uint32_t segments = stream->dirs[0].shared->segments + stream->dirs[1].shared->segments;
@@ -131,6 +145,7 @@ static void stream_look(struct relay_sockmap *stream, uint64_t now_ms)
 	bool is_pending = stream->dirs[0].moved_ms != now_ms || stream->dirs[1].moved_ms != now_ms;
 
 	stream_judge(stream, moved_bytes, segments - stream->watched_segments);
+	stream_rest_if_idle(stream, now_ms);
 	stream->watched_segments = segments;
 	stream->lags /= 2;
 	stream->looked_ms = now_ms;
@@ -154,8 +169,10 @@ static void stream_look_if_due(struct relay_sockmap *stream, uint64_t now_ms)
 	}
 }
 
-static void relay_left_sockmap(struct relay *relay)
+static void relay_left_sockmap(struct relay *relay, bool is_resting)
 {
+	if (is_resting)
+		return; /* it may come back as it came */
 	if (relay->wanted == RELAY_ENGINE_SOCKMAP)
 		relay->may_sockmap = false;
 	else if (relay->chat_messages <= UINT32_MAX / SOCKMAP_BACKOFF)
@@ -190,9 +207,11 @@ bool relay_sockmap_settle(struct relay *relay, struct loop *loop)
 
 	stream_look_if_due(stream, now_ms);
 	if (stream->is_leaving) {
+		bool is_resting = stream->is_resting;
+
 		stream_want_events(stream, false);
 		if (!stream->is_quiet && relay_sockmap_leave(stream) == 0) {
-			relay_left_sockmap(relay);
+			relay_left_sockmap(relay, is_resting);
 			return true;
 		}
 		stream->retry_ms = stream->retry_ms ? stream->retry_ms : TIMER_TICK_MS;

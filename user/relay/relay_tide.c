@@ -9,85 +9,112 @@
  */
 #include "relay/relay_internal.h"
 
+#include <stdlib.h>
 #include <sys/socket.h>
 
 /* What has to come in a row, through the pipe, before it pays; the most after disappointments. */
 #define RELAY_TIDE_BEGIN_BYTES (4 << 20)
 #define RELAY_TIDE_BEGIN_MAX_BYTES (1 << 30)
 
-struct relay_tides {
-	struct loop *loop;
-	struct timer timer;
-	struct list dirs;
+struct relay_tide {
+	struct list node; /* in relay_tides.tides, while it is high */
+	bool is_high; /* the low-water mark is set */
+	struct relay_dir *dir;
+	uint64_t from_bytes; /* received before it began to prove that it is bulk */
+	uint64_t begin_bytes; /* and what it has to bring */
+	uint64_t seen_bytes; /* received at the last look */
 };
 
-static _Thread_local struct relay_tides relay_tides;
+/* Of the thread. */
+static _Thread_local struct {
+	struct loop *loop; /* NULL: not in use */
+	struct timer timer;
+	struct list tides;
+} relay_tides;
 
 void relay_set_low_water(int fd, int bytes)
 {
 	setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes));
 }
 
-static void relay_tide_end(struct relay_dir *dir)
+bool relay_tide_is_high(const struct relay_dir *dir)
 {
-	list_del(&dir->tide_node);
-	dir->in_tide = false;
-	relay_set_low_water(dir->from->watch.fd, 1); /* reports what waits */
+	return dir->tide && dir->tide->is_high;
 }
 
-static void relay_tide_look(struct timer *timer)
+static void tide_lower(struct relay_tide *tide)
 {
-	struct relay_tides *tides = container_of(timer, struct relay_tides, timer);
-
-	list_for_each_safe (node, &tides->dirs) {
-		struct relay_dir *dir = container_of(node, struct relay_dir, tide_node);
-
-		if (dir->received_bytes != dir->tide_seen_bytes) {
-			dir->tide_seen_bytes = dir->received_bytes;
-			continue;
-		}
-		if (dir->pipe || dir->from->readable) /* others are slow: the receiver, or we */
-			continue;
-		relay_tide_end(dir);
-		dir->tide_from_bytes = dir->received_bytes;
-		dir->tide_begin_bytes = MIN(2 * dir->tide_begin_bytes, RELAY_TIDE_BEGIN_MAX_BYTES);
-	}
-	if (!list_is_empty(&tides->dirs))
-		loop_timer_arm(tides->loop, timer, TIMER_TICK_MS);
+	list_del(&tide->node);
+	tide->is_high = false;
+	relay_set_low_water(tide->dir->from->watch.fd, 1); /* reports what waits */
 }
 
-static bool relay_tide_pays(struct relay_dir *dir)
+static void tide_look(struct relay_tide *tide)
 {
-	if (!dir->tide_begin_bytes) {
-		dir->tide_begin_bytes = RELAY_TIDE_BEGIN_BYTES;
-		dir->tide_from_bytes = dir->received_bytes;
+	struct relay_dir *dir = tide->dir;
+
+	if (dir->received_bytes != tide->seen_bytes) {
+		tide->seen_bytes = dir->received_bytes;
+		return;
 	}
-	return dir->received_bytes - dir->tide_from_bytes >= dir->tide_begin_bytes;
+	if (dir->pipe || dir->from->readable) /* others are slow: the receiver, or we */
+		return;
+	tide_lower(tide);
+	tide->from_bytes = dir->received_bytes;
+	tide->begin_bytes = MIN(2 * tide->begin_bytes, (uint64_t)RELAY_TIDE_BEGIN_MAX_BYTES);
+}
+
+static void relay_tides_look(struct timer *timer)
+{
+	list_for_each_safe (node, &relay_tides.tides)
+		tide_look(container_of(node, struct relay_tide, node));
+	if (!list_is_empty(&relay_tides.tides))
+		loop_timer_arm(relay_tides.loop, timer, TIMER_TICK_MS);
+}
+
+static void tide_raise(struct relay_tide *tide, struct loop *loop)
+{
+	if (!relay_tides.loop) {
+		relay_tides.loop = loop;
+		timer_init(&relay_tides.timer, relay_tides_look);
+		list_init(&relay_tides.tides);
+	}
+	if (list_is_empty(&relay_tides.tides))
+		loop_timer_arm(loop, &relay_tides.timer, TIMER_TICK_MS);
+	list_add_tail(&tide->node, &relay_tides.tides);
+	tide->is_high = true;
+	tide->seen_bytes = tide->dir->received_bytes;
+	relay_set_low_water(tide->dir->from->watch.fd, RELAY_TIDE_BYTES);
+}
+
+static struct relay_tide *tide_new(struct relay_dir *dir)
+{
+	struct relay_tide *tide = malloc(sizeof(*tide));
+
+	if (tide)
+		*tide = (struct relay_tide){.dir = dir,
+					    .from_bytes = dir->received_bytes,
+					    .begin_bytes = RELAY_TIDE_BEGIN_BYTES};
+	return tide;
 }
 
 void relay_tide_begin(struct relay_dir *dir, struct loop *loop)
 {
-	struct relay_tides *tides = &relay_tides;
-
-	if (!dir->may_tide || dir->in_tide || dir->from->peer_closed || !relay_tide_pays(dir))
+	if (!dir->may_tide || dir->from->peer_closed)
 		return;
-	if (!tides->loop) {
-		tides->loop = loop;
-		timer_init(&tides->timer, relay_tide_look);
-		list_init(&tides->dirs);
-	}
-	if (list_is_empty(&tides->dirs))
-		loop_timer_arm(loop, &tides->timer, TIMER_TICK_MS);
-	list_add_tail(&dir->tide_node, &tides->dirs);
-	dir->in_tide = true;
-	dir->tide_seen_bytes = dir->received_bytes;
-	relay_set_low_water(dir->from->watch.fd, RELAY_TIDE_BYTES);
+	if (!dir->tide)
+		dir->tide = tide_new(dir);
+	if (dir->tide && !dir->tide->is_high &&
+	    dir->received_bytes - dir->tide->from_bytes >= dir->tide->begin_bytes)
+		tide_raise(dir->tide, loop);
 }
 
 void relay_tide_done(struct relay_dir *dir)
 {
-	if (dir->in_tide)
-		relay_tide_end(dir);
+	if (relay_tide_is_high(dir))
+		tide_lower(dir->tide);
+	free(dir->tide);
+	dir->tide = NULL;
 }
 
 void relay_tide_thread_done(void)

@@ -485,6 +485,34 @@ static void test_chat_goes_in_and_bulk_comes_back(void **state)
 	bench_stop();
 }
 
+/* A stream that says nothing holds no place in the map, and comes back as easily as it came. */
+static void test_idle_stream_leaves(void **state)
+{
+	volatile struct splice_dir *dirs = NULL;
+
+	(void)state;
+	start_auto();
+	chat(6);
+	assert_non_null(bench.relay.sockmap);
+	bench.relay.sockmap->looked_ms = 0; /* a look is due, and finds that something was said */
+	bench.relay.on_wake(&bench.relay);
+	turn(5);
+	assert_non_null(bench.relay.sockmap);
+	dirs = map_dirs();
+	bench.relay.sockmap->looked_ms = 0;
+	bench.relay.sockmap->active_ms = 0;
+	dirs[0].active_ns = 0;
+	dirs[1].active_ns = 0;
+	bench.relay.on_wake(&bench.relay);
+	turn_until(bench.relay.sockmap == NULL);
+	unmap_dirs(dirs);
+	bench_expect_no_entries();
+	assert_string_equal(bench.relay.up.engine_reason, "too little is said for the sockmap");
+	chat(6);
+	assert_non_null(bench.relay.sockmap);
+	bench_stop();
+}
+
 static void test_tuned_off(void **state)
 {
 	const struct conf_relay_tuning tuning = {.sockmap = false};
@@ -670,6 +698,7 @@ int main(void)
 	    cmocka_unit_test(test_random_transfers),
 	    cmocka_unit_test(test_random_transfers_auto),
 	    cmocka_unit_test(test_chat_goes_in_and_bulk_comes_back),
+	    cmocka_unit_test(test_idle_stream_leaves),
 	    cmocka_unit_test(test_tuned_off),
 	    cmocka_unit_test(test_unix_socket_is_copied),
 	    cmocka_unit_test(test_mptcp_is_copied),
