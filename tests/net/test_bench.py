@@ -24,14 +24,14 @@ def run_of(**changed):
     """A run as the load tool prints it: two seconds, the proxy on core 0 for half of the time."""
     run = {"seconds": 2.0, "bytes": 4_000_000_000, "exchanges": 10_000, "errors": 0, "p50_us": 10.0, "p90_us": 20.0,
            "p99_us": 30.0, "p999_us": 40.0, "busy_s": [1.0, 1.5], "steal_s": [0.0, 0.0], "own_s": 0.9,
-           "memory_kib": 2048, "proxy_core": 0, "foreign_s": 0.0}
+           "memory_kib": 2048, "mapped_kib": 1024, "before_kib": 1048, "open": 1000, "proxy_core": 0, "foreign_s": 0.0}
     return {**run, **changed}
 
 
 def test_metrics_have_the_units_they_claim():
     values = {name: metric.value(run_of()) for name, metric in stats.METRICS.items()}
     assert values == {"throughput": 2000, "cpu_per_gb": 0.25, "requests": 5000, "cpu_per_request": 100,
-                      "connections": 5000, "cpu_per_connection": 100, "p50": 10, "p99": 30, "memory": 2}
+                      "connections": 5000, "cpu_per_connection": 100, "p50": 10, "p99": 30, "memory": 2, "memory_mapped": 1, "memory_per_connection": 1024}
 
 
 def test_cpu_is_that_of_the_proxy_core():
@@ -121,7 +121,7 @@ def start_harness(load, folder, **environment):
     """The harness with results in a folder of its own, one short run of one row, and no penstock."""
     (folder / "bench").mkdir()
     (folder / "bench" / "load").symlink_to(load)
-    settings = {"BUILD": folder, "BENCH": "l4-rr-1", "BENCH_RUNS": 1, "BENCH_SECONDS": 0.1, "BENCH_RETRIES": 0,
+    settings = {"BUILD": folder, "BENCH": "l4-rr-1-rps", "BENCH_RUNS": 1, "BENCH_SECONDS": 0.1, "BENCH_RETRIES": 0,
                 "PENSTOCK": "/bin/false", **environment}
     return subprocess.Popen(["/usr/bin/python3", BENCH], cwd=ROOT, text=True, stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT, env={**os.environ, **{k: str(v) for k, v in settings.items()}})
@@ -141,8 +141,8 @@ def test_what_does_not_start_is_missing(load, tmp_path):
     harness = start_harness(load, tmp_path, PEER_NGINX="/bin/false")
     output, _ = harness.communicate(timeout=120)
     assert harness.returncode == 1, output
-    assert "missing: l4-rr-1: penstock: it ended" in output
-    assert "missing: l4-rr-1: nginx: it ended" in output
+    assert "missing: l4-rr-1-rps: penstock: it ended" in output
+    assert "missing: l4-rr-1-rps: nginx: it ended" in output
     result = {row["metric"]: row for row in json.loads((tmp_path / "bench" / "results.json").read_text())}
     assert set(result) == {"p50", "p99", "requests", "cpu_per_request"}
     assert set(result["p50"]) == {"id", "metric", "unit", "better", "penstock", "peers", "ratio_to_best", "floor", "spread"}
@@ -179,6 +179,22 @@ def test_nothing_remains_of_a_half_made_namespace(monkeypatch):
     with pytest.raises(SystemExit):
         laboratory.Lab()
     assert leftovers(os.getpid()) == before
+
+
+def test_a_crowd_is_open_meanwhile(load, lab):
+    """The idle connections are there, have had their answer, and cost the measured ones nothing."""
+    origin = lab.client.start(load, "origin", "echo=127.0.0.1:7002")
+    origin.wait_port(7002)
+    client = lab.client.start(load, "client", "-m", "rr", "-i", 50, "-w", 0, "-d", 30, "-p", origin.pid, "127.0.0.1:7002")
+    laboratory.wait_until(lambda: len(list(pathlib.Path(f"/proc/{origin.pid}/fd").iterdir())) >= 50 + 1, "they are open")
+    client.kill()
+    done = lab.client.run(load, "client", "-m", "rr", "-i", 50, "-w", 0, "-d", 0.2, "-p", origin.pid, "127.0.0.1:7002")
+    result = json.loads(done.stdout)
+    assert result["errors"] == 0 and result["exchanges"] > 0
+    assert result["memory_kib"] > 0 and result["mapped_kib"] > 0
+    origin.stop()
+    refused = lab.client.run(load, "client", "-m", "rr", "-i", 1, "-w", 0, "-d", 0.2, "127.0.0.1:7002", check=False)
+    assert refused.returncode != 0
 
 
 def test_wrong_answers_are_errors(load, tmp_path, lab):

@@ -45,7 +45,7 @@ import time
 import report
 import rows
 from peers import CONTESTANTS, LANES, PEERS
-from place import LabError, ORIGIN_PORTS, Place, idle_cores_poll, until
+from place import LabError, ORIGIN_PORTS, Place, idle_cores_poll, own_memory_kib, until
 from stats import METRICS, disturbed, summarize
 
 START_TIMEOUT_S = 10
@@ -75,6 +75,7 @@ class Entry:
         self.address = address
         self.tls = tls
         self.contestant = contestant
+        self.before_kib = 0  # its own memory when it has started, and served one connection
         self.runs = []
 
     def pids(self):
@@ -83,7 +84,7 @@ class Entry:
 
 def wait_until_it_works(place, row, entry):
     """A proxy is ready when one connection does the row's own work through it."""
-    probe = dataclasses.replace(row, connections=1)
+    probe = dataclasses.replace(row, connections=1, idle=0)
 
     def attempt():
         if entry.contestant.is_running():
@@ -122,6 +123,7 @@ class Bench:
         except LabError as error:
             contestant.stop()
             return self.miss(row, contestant, error)
+        entry.before_kib = own_memory_kib(entry.pids())
         return entry
 
     def miss(self, row, contestant, error):
@@ -142,7 +144,7 @@ class Bench:
             say(f"  {label}: disturbed, {'repeated' if attempt < self.retries else 'kept'}")
         else:
             self.n_disturbed += 1
-        run.update(id=row.id, contestant=entry.name, disturbed=disturbed(run))
+        run.update(id=row.id, contestant=entry.name, disturbed=disturbed(run), before_kib=entry.before_kib)
         self.raw.append(run)
         self.n_done += 1
         entry.runs.append(run)

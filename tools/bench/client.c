@@ -49,6 +49,7 @@ struct client {
 	const struct mode *mode;
 	struct sockaddr_in address;
 	unsigned int n_conns;
+	unsigned int n_idle; /* that are open and silent meanwhile */
 	double warmup_s;
 	double duration_s;
 	size_t body_bytes;
@@ -297,6 +298,7 @@ static void print_result(const struct client *client, const struct usage *start,
 	static const double percents[] = {50, 90, 99, 99.9};
 	static const char *const names[] = {"p50_us", "p90_us", "p99_us", "p999_us"};
 	uint64_t wall_ns = end->time_ns - start->time_ns;
+	struct usage_memory memory = usage_memory(&client->pids);
 
 	printf("{\"seconds\": %.6f, \"bytes\": %llu, \"exchanges\": %llu, \"errors\": %u, ",
 	       (double)wall_ns / NS_PER_S, (unsigned long long)client->bytes,
@@ -306,15 +308,15 @@ static void print_result(const struct client *client, const struct usage *start,
 		       histogram_percentile_us(&client->latency, percents[i]));
 	print_cores("busy_s", start->idle_ns, end->idle_ns, end, wall_ns, true);
 	print_cores("steal_s", start->steal_ns, end->steal_ns, end, wall_ns, false);
-	printf("\"own_s\": %.6f, \"memory_kib\": %llu}\n",
-	       (double)(end->own_ns - start->own_ns) / NS_PER_S,
-	       (unsigned long long)usage_memory_kib(&client->pids));
+	printf("\"own_s\": %.6f, \"memory_kib\": %llu, \"mapped_kib\": %llu}\n",
+	       (double)(end->own_ns - start->own_ns) / NS_PER_S, (unsigned long long)memory.own_kib,
+	       (unsigned long long)memory.mapped_kib);
 }
 
 static int client_run(struct client *client)
 {
 	struct usage start, end;
-	int ret = 0;
+	int ret = crowd_open(&client->address, client->n_idle);
 
 	for (unsigned int i = 0; i < client->n_conns && ret == 0; i++)
 		ret = conn_open(client, &client->conns[i]);
@@ -353,13 +355,16 @@ static int parse_options(struct client *client, int argc, char **argv)
 	const char *ca_file = NULL;
 	int option;
 
-	while ((option = getopt(argc, argv, "m:c:w:d:b:t:s:p:")) != -1) {
+	while ((option = getopt(argc, argv, "m:c:i:w:d:b:t:s:p:")) != -1) {
 		switch (option) {
 		case 'm':
 			client->mode = mode_find(optarg);
 			break;
 		case 'c':
 			client->n_conns = (unsigned int)strtoul(optarg, NULL, 10);
+			break;
+		case 'i':
+			client->n_idle = (unsigned int)strtoul(optarg, NULL, 10);
 			break;
 		case 'w':
 			client->warmup_s = strtod(optarg, NULL);
@@ -385,7 +390,7 @@ static int parse_options(struct client *client, int argc, char **argv)
 		}
 	}
 	if (!client->mode || client->n_conns == 0 || optind + 1 != argc ||
-	    (ca_file && !client->server_name))
+	    (ca_file && (!client->server_name || client->n_idle)))
 		return -EINVAL;
 	if (ca_file && !(client->tls = link_client_context(ca_file)))
 		return -EINVAL;

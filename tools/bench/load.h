@@ -80,7 +80,17 @@ struct usage_pids {
 int usage_parse_pids(const char *text, struct usage_pids *ret_pids);
 int usage_read(const struct usage_pids *pids, struct usage *ret_usage);
 
-/* Proportional set size of the processes: what they would free if they all ended. */
-uint64_t usage_memory_kib(const struct usage_pids *pids);
+/* What the processes would free if they all ended (proportional set size): memory of their own, and
+ * mapped files, to which libraries and mapped BPF maps count. */
+struct usage_memory {
+	uint64_t own_kib;
+	uint64_t mapped_kib;
+};
+
+struct usage_memory usage_memory(const struct usage_pids *pids);
+
+/* Opens connections that make one exchange of MESSAGE_BYTES with an echo and are silent from then
+ * on. They stay open until the process ends. 0 or -errno. */
+int crowd_open(const struct sockaddr_in *address, unsigned int n_conns);
 
 #endif

@@ -151,21 +151,31 @@ int usage_read(const struct usage_pids *pids, struct usage *ret_usage)
 	return 0;
 }
 
-uint64_t usage_memory_kib(const struct usage_pids *pids)
+static void add_memory(pid_t pid, struct usage_memory *memory)
 {
-	unsigned long long kib, sum_kib = 0;
+	unsigned long long kib;
 	char text[128];
 	FILE *file;
 
-	for (unsigned int i = 0; i < pids->n_pids; i++) {
-		snprintf(text, sizeof(text), "/proc/%d/smaps_rollup", pids->pids[i]);
-		file = fopen(text, "re");
-		if (!file)
-			continue;
-		while (fgets(text, sizeof(text), file))
-			if (sscanf(text, "Pss: %llu kB", &kib) == 1)
-				sum_kib += kib;
-		fclose(file);
+	snprintf(text, sizeof(text), "/proc/%d/smaps_rollup", pid);
+	file = fopen(text, "re");
+	if (!file)
+		return;
+	while (fgets(text, sizeof(text), file)) {
+		if (sscanf(text, "Pss_Anon: %llu kB", &kib) == 1 ||
+		    sscanf(text, "Pss_Shmem: %llu kB", &kib) == 1)
+			memory->own_kib += kib;
+		else if (sscanf(text, "Pss_File: %llu kB", &kib) == 1)
+			memory->mapped_kib += kib;
 	}
-	return sum_kib;
+	fclose(file);
+}
+
+struct usage_memory usage_memory(const struct usage_pids *pids)
+{
+	struct usage_memory memory = {0};
+
+	for (unsigned int i = 0; i < pids->n_pids; i++)
+		add_memory(pids->pids[i], &memory);
+	return memory;
 }

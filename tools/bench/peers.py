@@ -18,6 +18,11 @@ LANES = {"l4": False, "http": False, "tls": True, "reencrypt": True}  # lane: do
 MAX_CONNECTIONS = 4000
 
 
+def capacity(row):
+    """Connections that a proxy is set up for. Some hold memory for each of them from the start."""
+    return max(MAX_CONNECTIONS, row.connections + row.idle + 500)
+
+
 class Contestant:
     """A proxy: writes its configuration for a row, starts, and stops."""
 
@@ -146,7 +151,8 @@ class Haproxy(Contestant):
         return (
             "global\n"
             "    nbthread 1\n"
-            f"    maxconn {MAX_CONNECTIONS}\n"
+            f"    maxconn {capacity(row)}\n"
+            f"    maxpipes {MAX_CONNECTIONS // 4}\n"
             "defaults\n"
             f"    mode {'http' if http else 'tcp'}\n"
             "    timeout connect 5s\n"
@@ -172,10 +178,10 @@ class Nginx(Contestant):
     def argv(self, place, row, folder):
         config = folder / "nginx.conf"
         lane = self.stream(place, row) if row.lane == "l4" else self.http(place, row, folder)
-        config.write_text(self.head(folder) + lane)
+        config.write_text(self.head(row, folder) + lane)
         return [self.binary(), "-p", folder, "-e", "stderr", "-c", config]
 
-    def head(self, folder):
+    def head(self, row, folder):
         """The stream module is a file of its own where it was built so."""
         options = self.ask("-V")
         modules = re.search(r"--modules-path=(\S+)", options)
@@ -188,7 +194,7 @@ class Nginx(Contestant):
             "user root;\n"
             "worker_processes 1;\n"
             f"pid {folder}/nginx.pid;\n"
-            f"events {{ worker_connections {2 * MAX_CONNECTIONS}; }}\n"
+            f"events {{ worker_connections {2 * capacity(row)}; }}\n"
         )
 
     def stream(self, place, row):

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import pathlib
+import resource
 import struct
 import sys
 import time
@@ -29,6 +30,12 @@ SYSCTLS = {
     "net.ipv4.tcp_syncookies": 0,
     "net.ipv4.tcp_congestion_control": "reno",
 }
+
+
+def allow_descriptors():
+    """As many as the system gives, for us and all that we start."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @contextlib.contextmanager
@@ -102,6 +109,7 @@ class Place:
         self.load_core = load_core
 
     def __enter__(self):
+        allow_descriptors()
         self.lab = Lab()
         try:
             for namespace in self.lab.namespaces:
@@ -146,7 +154,7 @@ class Place:
 
     def measure(self, row, address, tls, pids=(), warmup_s=0.5, duration_s=2.0):
         """One run of the load tool against `address`, as a dict. LabError where it fails or a response was wrong."""
-        argv = ["client", "-m", row.mode, "-c", row.connections, "-w", warmup_s, "-d", duration_s,
+        argv = ["client", "-m", row.mode, "-c", row.connections, "-i", row.idle, "-w", warmup_s, "-d", duration_s,
                 "-b", row.body_bytes, "-s", SERVER_NAME]
         if tls:
             argv += ["-t", self.ca]
@@ -158,7 +166,7 @@ class Place:
         with on_core(self.load_core):
             program = self.client.start(self.load, *argv, address, name="load-client")
         try:
-            status = program.wait_end(warmup_s + duration_s + 10)
+            status = program.wait_end(warmup_s + duration_s + 10 + row.idle / 200)
         finally:
             program.kill()
             self.client.processes.remove(program)
@@ -169,8 +177,15 @@ class Place:
         if run["errors"]:
             raise LabError(f"{run['errors']} wrong or broken exchanges")
         run["proxy_core"] = self.proxy_core
+        run["open"] = row.connections + row.idle
         run["foreign_s"] = max(0, foreign) / os.sysconf("SC_CLK_TCK")
         return run
+
+
+def own_memory_kib(pids):
+    """What usage_memory() of the load tool calls the processes' own."""
+    words = [word.split() for pid in pids for word in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()]
+    return sum(int(word[1]) for word in words if word[0] in ("Pss_Anon:", "Pss_Shmem:"))
 
 
 def until(deadline, action, pause_s=0.1):

@@ -4,6 +4,7 @@
 from dataclasses import dataclass
 
 BULK = ("throughput", "cpu_per_gb")
+LATENCY = ("p50", "p99", "requests")
 ROUND_TRIP = ("p50", "p99", "requests", "cpu_per_request")
 CONNECT = ("connections", "cpu_per_connection", "p50", "p99")
 HTTP = ("requests", "cpu_per_request", "p50", "p99", "memory")
@@ -19,15 +20,19 @@ class Row:
     metrics: tuple
     body_bytes: int = 128  # HTTP only
     in_packet_path: bool = False  # some contestant works on packets: see the head of __main__.py
+    idle: int = 0  # connections that are open and silent meanwhile
 
 
 ROWS = (
     Row("l4-bulk-1", "l4", "source", "bulk", 1, BULK),
     Row("l4-bulk-16", "l4", "source", "bulk", 16, BULK),
-    Row("l4-rr-1", "l4", "echo", "rr", 1, ROUND_TRIP, in_packet_path=True),
-    Row("l4-rr-64", "l4", "echo", "rr", 64, ROUND_TRIP + ("memory",), in_packet_path=True),
+    Row("l4-rr-1", "l4", "echo", "rr", 1, LATENCY),
+    Row("l4-rr-1-rps", "l4", "echo", "rr", 1, ROUND_TRIP, in_packet_path=True),
+    Row("l4-rr-64", "l4", "echo", "rr", 64, ROUND_TRIP + ("memory", "memory_mapped"), in_packet_path=True),
     Row("l4-short", "l4", "echo", "short", 32, CONNECT),
-    Row("l4-idle-mem", "l4", "echo", "rr", 2000, ("memory",)),
+    Row("l4-add-10", "l4", "echo", "short", 8, CONNECT, idle=10),
+    Row("l4-add-8000", "l4", "echo", "short", 8, CONNECT, idle=8000),
+    Row("l4-idle-mem", "l4", "echo", "rr", 1, ("memory", "memory_mapped", "memory_per_connection"), idle=8000),
     Row("h1-plain", "http", "http", "http", 32, HTTP),
     Row("h1-tls", "tls", "http", "http", 32, HTTP),
     Row("h1-reencrypt", "reencrypt", "https", "http", 32, HTTP),

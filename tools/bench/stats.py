@@ -38,6 +38,9 @@ METRICS = {
         Metric("p50", "us", "lower", lambda run: run["p50_us"]),
         Metric("p99", "us", "lower", lambda run: run["p99_us"]),
         Metric("memory", "MiB", "lower", lambda run: run["memory_kib"] / 1024, of_proxy=True),
+        Metric("memory_mapped", "MiB", "lower", lambda run: run["mapped_kib"] / 1024, of_proxy=True),
+        Metric("memory_per_connection", "B", "lower",
+               lambda run: per((run["memory_kib"] - run["before_kib"]) * 1024, run["open"]), of_proxy=True),
     )
 }
 
