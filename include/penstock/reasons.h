@@ -80,7 +80,9 @@
 	X(TLS_KEY_UPDATE, tls_key_update, \
 	  "the peer changed its TLS keys, and this kernel cannot follow") \
 	X(LIMIT_HANDSHAKES, limit_handshakes, \
-	  "the listener has as many TLS handshakes under way as it may")
+	  "the listener has as many TLS handshakes under way as it may") \
+	X(CLIENT_UNVERIFIED, client_unverified, \
+	  "the client's certificate is missing or not acceptable")
 
 /* Alerts of TLS: X(NAME, word, number on the wire, "help"). RFC 8446, 6; the last stands for all
  * others. */

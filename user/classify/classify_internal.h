@@ -86,10 +86,13 @@ enum {
 	PROXY2_TLV_UNIQUE_ID = 0x05,
 	PROXY2_TLV_SSL = 0x20,
 	PROXY2_TLV_SSL_VERSION = 0x21,
+	PROXY2_TLV_SSL_CN = 0x22,
 	PROXY2_TLV_SSL_CIPHER = 0x23,
 };
 
 #define PROXY2_CLIENT_SSL 0x01 /* the client spoke TLS with the sender */
+#define PROXY2_CLIENT_CERT_CONN 0x02 /* and showed a certificate on this connection */
+#define PROXY2_CLIENT_CERT_SESS 0x04 /* and showed one in this TLS session */
 
 /* Goes on from `crc`, which begins as ~0; the result is to be inverted. */
 uint32_t proxy_crc32c(uint32_t crc, const uint8_t *data, size_t len_bytes);

@@ -51,6 +51,9 @@ struct proxy_facts {
 	struct str unique_id;
 	const char *tls_version; /* NULL: no TLS was ended here */
 	const char *tls_cipher;
+	bool has_certificate; /* the client has shown one, and it was verified */
+	bool is_certificate_of_session; /* in an earlier connection of the TLS session */
+	struct str certificate_name; /* its common name; "" where none */
 	bool is_local; /* health checks: LOCAL, no addresses */
 };
 

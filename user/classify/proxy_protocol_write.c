@@ -154,25 +154,39 @@ static void proxy2_put_addresses(struct proxy_writer *writer, const struct proxy
 	}
 }
 
+static uint8_t proxy2_client_byte(const struct proxy_facts *facts)
+{
+	if (!facts->has_certificate)
+		return PROXY2_CLIENT_SSL;
+	return PROXY2_CLIENT_SSL | PROXY2_CLIENT_CERT_SESS |
+	       (facts->is_certificate_of_session ? 0 : PROXY2_CLIENT_CERT_CONN);
+}
+
+static size_t proxy2_tlv_bytes(struct str value)
+{
+	return value.len ? PROXY2_TLV_HEADER_BYTES + value.len : 0;
+}
+
 static void proxy2_put_ssl(struct proxy_writer *writer, const struct proxy_facts *facts)
 {
-	/* Not 0: no client certificate was verified. */
-	static const uint8_t verify[4] = {0, 0, 0, 1};
 	struct str version = str_from(facts->tls_version), cipher = str_from(facts->tls_cipher);
-	size_t len_bytes = 1 + sizeof(verify) + PROXY2_TLV_HEADER_BYTES + version.len;
+	struct str name =
+	    facts->certificate_name.len <= UINT8_MAX ? facts->certificate_name : STR("");
+	/* 0: a client certificate was verified. */
+	const uint8_t verify[4] = {0, 0, 0, facts->has_certificate ? 0 : 1};
 
 	if (!facts->tls_version)
 		return;
-	if (cipher.len)
-		len_bytes += PROXY2_TLV_HEADER_BYTES + cipher.len;
 	proxy_put_u8(writer, PROXY2_TLV_SSL);
-	proxy_put_u16(writer, len_bytes);
-	proxy_put_u8(writer, PROXY2_CLIENT_SSL);
+	proxy_put_u16(writer, 1 + sizeof(verify) + PROXY2_TLV_HEADER_BYTES + version.len +
+				  proxy2_tlv_bytes(cipher) + proxy2_tlv_bytes(name));
+	proxy_put_u8(writer, proxy2_client_byte(facts));
 	proxy_put(writer, verify, sizeof(verify));
 	proxy_put_u8(writer, PROXY2_TLV_SSL_VERSION);
 	proxy_put_u16(writer, version.len);
 	proxy_put(writer, version.ptr, version.len);
 	proxy_put_tlv(writer, PROXY2_TLV_SSL_CIPHER, cipher, UINT16_MAX);
+	proxy_put_tlv(writer, PROXY2_TLV_SSL_CN, name, UINT8_MAX);
 }
 
 static void proxy2_put_tlvs(struct proxy_writer *writer, const struct proxy_facts *facts)

@@ -91,12 +91,20 @@ enum conf_client_auth {
 	CONF_CLIENT_AUTH_MAX
 };
 
+/* Headers that tell origins of a client's certificate, as bits. */
+enum {
+	CONF_CERT_HEADER_LEAF = 1, /* Client-Cert (RFC 9440) */
+	CONF_CERT_HEADER_CHAIN = 2, /* Client-Cert-Chain (RFC 9440) */
+	CONF_CERT_HEADER_FORWARDED = 4, /* X-Forwarded-Client-Cert, as Envoy has it */
+};
+
 /* Certificates of clients. */
 struct conf_client_auth_rules {
 	enum conf_client_auth mode;
 	struct conf_file ca; /* PEM; set where the mode is not off */
 	struct conf_file crl; /* PEM; path NULL: none is looked at */
 	uint32_t depth; /* certificates between leaf and root, at most */
+	unsigned int headers; /* CONF_CERT_HEADER_...; 0: none is sent */
 };
 
 /* Session tickets. */
@@ -109,9 +117,10 @@ struct conf_tickets {
 /* What a route asks of a client's certificate; each that is not NULL must match. */
 struct conf_client_cert_match {
 	bool is_set; /* false: the route does not look at it */
-	bool verified; /* shown, and good */
+	bool verified; /* one was shown, and is good; false: none was shown */
 	const char *subject; /* common name; "*.example.com" as for names */
-	const char *san; /* one of the subject's alternative names, DNS, e-mail or URI */
+	const char *san; /* one of the subject's alternative names: DNS (as `subject`), e-mail or
+			    URI */
 	const char *issuer; /* common name of the issuer */
 	const char *fingerprint; /* SHA-256 of the DER form, 64 lower-case hex digits */
 };

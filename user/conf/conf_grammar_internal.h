@@ -97,6 +97,8 @@ extern const struct conf_shape conf_shape_rate;
 extern const struct conf_shape conf_shape_nets;
 extern const struct conf_shape conf_shape_alpn;
 extern const struct conf_shape conf_shape_certificate;
+extern const struct conf_shape conf_shape_client_auth;
+extern const struct conf_shape conf_shape_client_cert;
 extern const struct conf_shape conf_shape_keepalive_either;
 extern const struct conf_shape conf_shape_user_timeout;
 extern const struct conf_shape conf_shape_buffer;

@@ -56,6 +56,9 @@ static const struct conf_key route_keys[] = {
 	"Networks of clients; of a client behind a trusted PROXY protocol, its own address."),
     KEY("destination", conf_shape_nets, NULL,
 	"Networks of the addresses of this host that clients connect to."),
+    KEY("client_cert", conf_shape_client_cert, NULL,
+	"What the client's certificate must be: on is any that the listener takes, off is none, a "
+	"mapping asks for its names. Only where TLS ends here."),
     KEY("to", shape_target, NULL,
 	"Requests go to this origin: a name, or http:// or https:// with an address and port. TLS "
 	"and HTTP end here. With tcp:// or tls://, or a name of \"protocol: tcp\", only TLS ends: "
@@ -75,7 +78,6 @@ static const struct conf_key route_keys[] = {
     KEY_NOT_YET("header", "Headers of requests."),
     KEY_NOT_YET("query", "Query parameters of requests."),
     KEY_NOT_YET("cookie", "Cookies of requests."),
-    KEY_NOT_YET("client_cert", "Fields of the client's certificate."),
     KEY_NOT_YET("rewrite", "Changes to the path of a request."),
     KEY_NOT_YET("request_headers", "Changes to the headers of requests."),
     KEY_NOT_YET("response_headers", "Changes to the headers of responses."),

@@ -102,7 +102,8 @@ static const struct conf_key server_tls_keys[] = {
 	"Handshakes at once, over all threads; connections past it are closed. Without it as many "
 	"as \"max_connections\"."),
     KEY("kernel", conf_shape_kernel_tls, "auto", "Whether the kernel may do the records (kTLS)."),
-    KEY_NOT_YET("client", "Certificates of clients: ca, require, crl, depth."),
+    KEY("client", conf_shape_client_auth, NULL,
+	"Certificates of clients; without it none is asked for."),
     KEY("key_log", conf_shape_path, NULL,
 	"File to which the keys of each session are written, for debugging: whoever reads it can "
 	"read all of the traffic."),

@@ -280,6 +280,8 @@ const char *conf_check_dns_server(struct str text); /* with or without a port */
 const char *conf_check_alpn(struct str text);
 const char *conf_check_bytes(struct str text);
 const char *conf_check_pin(struct str text);
+const char *conf_check_subject(struct str text);
+const char *conf_check_fingerprint(struct str text);
 
 /* ---- The snapshot ---- */
 
@@ -338,6 +340,16 @@ void conf_check_together(struct conf_context *context, const struct conf_node *n
 /* The named origins, before the listeners. */
 void conf_origins_build(struct conf_context *context);
 void conf_origins_done(struct conf_context *context);
+
+/* Of checked values of conf_shape_client_auth and conf_shape_client_cert; nothing where `node` is
+ * NULL. */
+void conf_client_auth_fill(struct conf_context *context, struct conf_client_auth_rules *rules,
+			   const struct conf_node *node);
+void conf_client_cert_fill(struct conf_context *context, struct conf_client_cert_match *match,
+			   const struct conf_node *node);
+
+/* Routes that look at certificates which nobody asks for. */
+void conf_client_cert_check(struct conf_context *context, const struct conf_listener *listener);
 
 /* Of a checked mapping of conf_shape_client_tls. NULL: no memory, reported. */
 struct conf_client_tls *conf_client_tls_make(struct conf_context *context,

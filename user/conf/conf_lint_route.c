@@ -108,11 +108,29 @@ static bool conf_route_names_cover(const struct conf_listener *listener,
 	       conf_path_covers(first->path, second->path);
 }
 
+static bool conf_text_covers(const char *first, const char *second)
+{
+	return !first || (second && strcmp(first, second) == 0);
+}
+
+static bool conf_client_cert_covers(const struct conf_client_cert_match *first,
+				    const struct conf_client_cert_match *second)
+{
+	if (!first->is_set)
+		return true;
+	return second->is_set && first->verified == second->verified &&
+	       conf_text_covers(first->subject, second->subject) &&
+	       conf_text_covers(first->san, second->san) &&
+	       conf_text_covers(first->issuer, second->issuer) &&
+	       conf_text_covers(first->fingerprint, second->fingerprint);
+}
+
 /* Does the first leave nothing to the second? */
 static bool conf_route_covers(const struct conf_listener *listener, const struct conf_route *first,
 			      const struct conf_route *second)
 {
 	return conf_route_names_cover(listener, first, second) && conf_alpn_covers(first, second) &&
+	       conf_client_cert_covers(&first->client_cert, &second->client_cert) &&
 	       conf_nets_cover(&first->sources, &second->sources) &&
 	       conf_nets_cover(&first->destinations, &second->destinations);
 }

@@ -45,6 +45,19 @@ static void conf_match_add_nets(struct conf_match_text *match, const char *key,
 			conf_match_add(match, ",%s", conf_net_format(&nets->nets[i]).text);
 }
 
+static void conf_match_add_client_cert(struct conf_match_text *match,
+				       const struct conf_client_cert_match *cert)
+{
+	if (!cert->is_set)
+		return;
+	if (!cert->subject && !cert->san && !cert->issuer && !cert->fingerprint)
+		conf_match_add_text(match, "client_cert", cert->verified ? "on" : "off");
+	conf_match_add_text(match, "client_cert subject", cert->subject);
+	conf_match_add_text(match, "client_cert san", cert->san);
+	conf_match_add_text(match, "client_cert issuer", cert->issuer);
+	conf_match_add_text(match, "client_cert fingerprint", cert->fingerprint);
+}
+
 const char *conf_route_format_match(const struct conf_route *route, char text[CONF_MATCH_TEXT_MAX])
 {
 	struct conf_match_text match = {.text = text};
@@ -58,6 +71,7 @@ const char *conf_route_format_match(const struct conf_route *route, char text[CO
 			conf_match_add(&match, ",%s", route->alpn[i]);
 	conf_match_add_text(&match, "host", route->host);
 	conf_match_add_text(&match, "path", route->path);
+	conf_match_add_client_cert(&match, &route->client_cert);
 	conf_match_add_nets(&match, "source", &route->sources);
 	conf_match_add_nets(&match, "destination", &route->destinations);
 	if (match.len == 0)

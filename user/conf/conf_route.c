@@ -75,6 +75,8 @@ static void conf_route_check_keys(struct conf_context *context, const struct con
 	    {"source", REQUESTS | streams, NULL},
 	    {"destination", REQUESTS | streams,
 	     "what is steered is told by the addresses of \"bind\""},
+	    {"client_cert", REQUESTS | ENDED_STREAMS,
+	     "certificates of clients are seen only where TLS ends"},
 	    {"relay", streams, "it is how streams of bytes are carried"},
 	    {"limits", streams, NULL},
 	};
@@ -106,6 +108,7 @@ static void conf_route_fill(struct conf_context *context, struct conf_route *rou
 	route->path = conf_text_at(context, node, "path");
 	conf_nets_fill(context, &route->sources, conf_at(node, "source"));
 	conf_nets_fill(context, &route->destinations, conf_at(node, "destination"));
+	conf_client_cert_fill(context, &route->client_cert, conf_at(node, "client_cert"));
 	route->alpn = conf_texts_at(context, node, "alpn", &route->n_alpn);
 	route->relay = (enum conf_relay)conf_number_at(node, "relay");
 	route->bandwidth_bytes_per_s = (uint64_t)conf_number_at(limits, "bandwidth");

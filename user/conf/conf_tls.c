@@ -103,6 +103,7 @@ struct conf_server_tls *conf_server_tls_build(struct conf_context *context,
 	tls->max_handshakes = (uint32_t)conf_number_at(node, "max_handshakes");
 	tls->strict_sni = conf_number_at(node, "strict_sni") != 0;
 	conf_certificates_fill(context, tls, conf_at(node, "certificates"));
+	conf_client_auth_fill(context, &tls->client, conf_at(node, "client"));
 	conf_tls_policy_fill(context, &tls->policy, node);
 	tls->key_log = conf_file_at(context, node, "key_log");
 	if (tls->key_log.path)

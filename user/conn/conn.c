@@ -174,6 +174,7 @@ void conn_close(struct conn *conn, enum close_reason reason)
 	free(conn->sni);
 	free(conn->alpn);
 	free(conn->facts);
+	conn_free_certificate(conn);
 	free(conn->detail);
 	conn_live_stop(conn);
 	conn_give_place(conn);

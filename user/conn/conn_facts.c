@@ -34,6 +34,11 @@ static void conn_add_tls_facts(const struct conn *conn, struct proxy_facts *fact
 	tls_get_facts(&conn->io, &tls);
 	facts->tls_version = tls.version;
 	facts->tls_cipher = tls.cipher;
+	if (!conn->certificate)
+		return;
+	facts->has_certificate = true;
+	facts->is_certificate_of_session = conn->certificate->peer->is_resumed;
+	facts->certificate_name = str_from(conn->certificate->peer->common_name);
 }
 
 /* No two connections of the process have the same, and those of two runs or hosts hardly do. */
@@ -63,6 +68,7 @@ const struct proxy_facts *conn_facts(struct conn *conn)
 	    .sni = conn->sni ? str_from(conn->sni) : STR(""),
 	    .alpn = conn_only_alpn(conn),
 	    .unique_id = {made->unique_id, CONN_ID_CHARS},
+	    .certificate_name = STR(""),
 	};
 	conn_add_tls_facts(conn, &made->facts);
 	conn->facts = made;

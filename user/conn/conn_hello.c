@@ -52,7 +52,8 @@ static int conn_keep_hello(struct conn *conn, const struct client_hello *hello)
 	}
 	if (hello->alpn_len_bytes == 0 || !conn->route)
 		return 0;
-	if (conf_route_is_stream(conn->route) && !conn->route->origin->proxy_protocol)
+	if (conf_route_is_stream(conn->route) && !conn->route->origin->proxy_protocol &&
+	    !route_needs_certificate(conn->listener))
 		return 0;
 	conn->alpn = malloc(hello->alpn_len_bytes);
 	if (!conn->alpn)
@@ -105,6 +106,21 @@ static enum conn_state conn_choose_lane(struct conn *conn, const struct client_h
 	if (conn->route->lane == CONF_LANE_TERMINATE && conn->is_tls)
 		return conn_start_tls(conn);
 	return conf_route_is_stream(conn->route) ? CONN_CONNECT : CONN_HTTP;
+}
+
+const struct conf_route *conn_find_stream_route(const struct conn *conn)
+{
+	struct route_seen seen = {
+	    .is_tls = true,
+	    .sni = conn->sni ? str_from(conn->sni) : STR(""),
+	    .alpn = conn->alpn,
+	    .alpn_len = conn->alpn_len,
+	    .source = &conn->peer,
+	    .destination = conn->destination,
+	    .certificate = conn->certificate ? &conn->certificate->route : NULL,
+	};
+
+	return route_stream(conn->listener, &seen);
 }
 
 static bool conn_is_allowed(const struct conn *conn)

@@ -7,6 +7,7 @@
 #include "exchange/exchange.h"
 #include "origin/origin.h"
 #include "relay/relay.h"
+#include "route/route.h"
 
 enum conn_state {
 	CONN_NEW,
@@ -57,6 +58,14 @@ struct conn_thread {
 	void *drained_argument;
 };
 
+/* Of a client that showed one. */
+struct conn_certificate {
+	struct tls_peer *peer;
+	struct route_certificate route;
+	char *headers; /* lines for origins; NULL: none */
+	struct route_name names[];
+};
+
 struct conn {
 	struct list node; /* in thread->conns */
 	struct conn_lease *lease;
@@ -80,6 +89,7 @@ struct conn {
 	uint8_t *alpn; /* what the ClientHello offers, as route_seen has it; NULL where nobody will
 			  ask */
 	size_t alpn_len;
+	struct conn_certificate *certificate; /* NULL: the client has shown none */
 	struct conn_facts *facts; /* NULL until an origin is to be told */
 	char *detail; /* of a failure, for the log */
 	struct timer timer;
@@ -154,6 +164,14 @@ void conn_expire_relay(struct conn *conn);
 
 /* Brings the counts of a stream that the kernel carries up to date. */
 void conn_refresh_relay(struct conn *conn);
+
+/* After the handshake: the client's certificate, where it has shown one. 0, or -1 without memory.
+ */
+int conn_take_certificate(struct conn *conn) MUST_CHECK;
+void conn_free_certificate(struct conn *conn);
+
+/* A stream's route, once TLS is up; NULL: none takes the client. */
+const struct conf_route *conn_find_stream_route(const struct conn *conn);
 
 /* Release what the lanes hold. */
 void conn_splice_done(struct conn *conn);

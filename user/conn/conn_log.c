@@ -16,6 +16,12 @@ static struct str conn_text(const char *text)
 	return text && *text ? str_from(text) : STR("-");
 }
 
+/* Who the client is by its certificate. */
+static struct str conn_subject(const struct conn *conn)
+{
+	return conn_text(conn->certificate ? conn->certificate->peer->subject : NULL);
+}
+
 /* Of bytes that are passed on nobody here knows. */
 static struct str conn_tls_text(const struct conn *conn, const struct io *io)
 {
@@ -33,6 +39,7 @@ static void conn_log_stream(const struct conn *conn, const char *peer, const cha
 	    LOG_TEXT("origin", conn->route->origin->name),
 	    LOG_STR("server", conn_text(conn->origin ? conn->origin->server_text : NULL)),
 	    LOG_STR("client_tls", conn_tls_text(conn, &conn->io)),
+	    LOG_STR("client_cert", conn_subject(conn)),
 	    LOG_STR("origin_tls", conn->origin ? conn_tls_text(conn, &conn->origin->io) : STR("-")),
 	    LOG_TEXT("relay_up", relay_engine_word(relay->up.engine)),
 	    LOG_TEXT("relay_down", relay_engine_word(relay->down.engine)),
@@ -86,17 +93,17 @@ void conn_log_request(const struct conn *conn, const struct exchange_record *rec
 	if (!conn_logs_access(conn))
 		return;
 	addr_format(&conn->peer, peer);
-	log_info("request", LOG_TEXT("listener", conn->listener->name), LOG_TEXT("client", peer),
-		 LOG_STR("method", record->method), LOG_STR("host", record->host),
-		 LOG_STR("path", record->path), LOG_INT("status", record->status),
-		 LOG_STR("origin", conn_text(origin)), LOG_STR("server", conn_text(record->server)),
-		 LOG_TEXT("client_tls", conn->io.ops->name),
-		 LOG_STR("origin_tls", conn_text(record->origin_tls)),
-		 LOG_STR("relay", conn_text(record->relay)),
-		 LOG_INT("bytes_in", record->request_bytes),
-		 LOG_INT("bytes_out", record->response_bytes),
-		 LOG_INT("first_byte_us", record->first_byte_us),
-		 LOG_INT("duration_us", record->duration_us),
-		 LOG_TEXT("reason", close_reason_word(record->reason)),
-		 LOG_STR("detail", conn_text(record->detail)));
+	log_info(
+	    "request", LOG_TEXT("listener", conn->listener->name), LOG_TEXT("client", peer),
+	    LOG_STR("method", record->method), LOG_STR("host", record->host),
+	    LOG_STR("path", record->path), LOG_INT("status", record->status),
+	    LOG_STR("origin", conn_text(origin)), LOG_STR("server", conn_text(record->server)),
+	    LOG_TEXT("client_tls", conn->io.ops->name), LOG_STR("client_cert", conn_subject(conn)),
+	    LOG_STR("origin_tls", conn_text(record->origin_tls)),
+	    LOG_STR("relay", conn_text(record->relay)), LOG_INT("bytes_in", record->request_bytes),
+	    LOG_INT("bytes_out", record->response_bytes),
+	    LOG_INT("first_byte_us", record->first_byte_us),
+	    LOG_INT("duration_us", record->duration_us),
+	    LOG_TEXT("reason", close_reason_word(record->reason)),
+	    LOG_STR("detail", conn_text(record->detail)));
 }

@@ -34,6 +34,22 @@ static void conn_note_failed_handshake(struct conn *conn)
 	conn_set_detail(conn, tls_error(&conn->io));
 }
 
+/* The client's certificate may lead to another route than the first that could serve. */
+static enum conn_state conn_go_on(struct conn *conn)
+{
+	if (conn_take_certificate(conn))
+		return conn_end(conn, CLOSE_OUT_OF_MEMORY);
+	if (!conf_route_is_stream(conn->route))
+		return CONN_HTTP;
+	if (!route_needs_certificate(conn->listener))
+		return CONN_CONNECT;
+	conn->route = conn_find_stream_route(conn);
+	if (!conn->route)
+		return conn_end(conn, CLOSE_NO_ROUTE);
+	conn_live_route(conn);
+	return CONN_CONNECT;
+}
+
 enum conn_state conn_step_handshake(struct conn *conn)
 {
 	switch (tls_handshake(&conn->io)) {
@@ -41,9 +57,11 @@ enum conn_state conn_step_handshake(struct conn *conn)
 		return CONN_HANDSHAKE;
 	case TLS_READY:
 		conn_note_handshake(conn);
-		return conf_route_is_stream(conn->route) ? CONN_CONNECT : CONN_HTTP;
-	case TLS_FAILED:
+		return conn_go_on(conn);
 	case TLS_UNVERIFIED:
+		conn_note_failed_handshake(conn);
+		return conn_end(conn, CLOSE_CLIENT_UNVERIFIED);
+	case TLS_FAILED:
 		break;
 	}
 	conn_note_failed_handshake(conn);
@@ -109,6 +127,10 @@ static int conn_start_exchange(struct conn *conn)
 	    .alpn = conn->alpn,
 	    .alpn_len = conn->alpn_len,
 	    .is_tls = conn->is_tls,
+	    .certificate = conn->certificate ? &conn->certificate->route : NULL,
+	    .header_lines = conn->certificate && conn->certificate->headers
+				? str_from(conn->certificate->headers)
+				: STR(""),
 	    .owner = conn,
 	    .get_facts = conn_get_facts,
 	    .on_request = conn_request_done,

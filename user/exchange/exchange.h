@@ -18,6 +18,7 @@
 #include "conf/conf.h"
 #include "origin/origin.h"
 #include "penstock/reasons.h"
+#include "route/route.h"
 
 struct exchange;
 
@@ -54,6 +55,8 @@ struct exchange_client {
 	const uint8_t *alpn; /* as route_seen has it */
 	size_t alpn_len;
 	bool is_tls;
+	const struct route_certificate *certificate; /* of the client; NULL: none was shown */
+	struct str header_lines; /* for origins, each with its CRLF; "" where none */
 	void *owner;
 	/* Asked where an origin wants a PROXY header; lives as long as the exchange. NULL: no
 	 * memory. */

@@ -30,6 +30,7 @@ static struct turn *turn_new(struct exchange *exchange, const struct h1_request 
 	struct h1_origin_facts facts = {
 	    .client = str_from(exchange->client_text),
 	    .proto = exchange->client.is_tls ? STR("https") : STR("http"),
+	    .lines = exchange->client.header_lines,
 	};
 	struct turn *turn = malloc(sizeof(*turn) + h1_request_bound(request, &facts));
 
@@ -59,6 +60,7 @@ static int exchange_find_route(struct exchange *exchange, const struct h1_reques
 	    .alpn_len = client->alpn_len,
 	    .source = &client->peer,
 	    .destination = client->destination,
+	    .certificate = client->certificate,
 	};
 	struct str path = request->path;
 	char *buffer = NULL;

@@ -93,7 +93,8 @@ enum h1_name {
 	H1_NAME_EXPECT,
 	H1_NAME_HOP, /* Keep-Alive, Proxy-Connection, TE, Trailer, Upgrade: between two neighbours
 			only */
-	H1_NAME_FORWARDED, /* Forwarded, X-Forwarded-*, X-Real-IP: not believed from outside */
+	H1_NAME_FORWARDED, /* Forwarded, X-Forwarded-*, X-Real-IP, Client-Cert, Client-Cert-Chain:
+			      not believed from outside */
 	H1_NAME_MAX
 };
 
@@ -176,6 +177,7 @@ enum h1_fault h1_path_normalise(struct str path, char *buffer, struct str *ret_p
 struct h1_origin_facts {
 	struct str client; /* address without port: X-Forwarded-For */
 	struct str proto; /* "http" or "https": X-Forwarded-Proto */
+	struct str lines; /* further header lines, each with its CRLF; "" where none */
 };
 
 /* Where the facts of a written request head are in it. */

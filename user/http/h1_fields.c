@@ -66,11 +66,16 @@ static enum h1_name h1_name_classify(struct str name)
 		if (first == 'c')
 			return h1_name_if(name, STR("connection"), H1_NAME_CONNECTION);
 		return h1_name_if(name, STR("keep-alive"), H1_NAME_HOP);
+	case 11:
+		return h1_name_is(name, STR("client-cert")) ? H1_NAME_FORWARDED : H1_NAME_OTHER;
 	case 14:
 		return h1_name_if(name, STR("content-length"), H1_NAME_CONTENT_LENGTH);
 	case 16:
 		return h1_name_if(name, STR("proxy-connection"), H1_NAME_HOP);
 	case 17:
+		if (first == 'c')
+			return h1_name_is(name, STR("client-cert-chain")) ? H1_NAME_FORWARDED
+									  : H1_NAME_OTHER;
 		return h1_name_if(name, STR("transfer-encoding"), H1_NAME_TRANSFER_ENCODING);
 	default:
 		return H1_NAME_OTHER;

@@ -54,7 +54,7 @@ static bool h1_keep_in_request(const void *argument, const struct h1_head *head,
 size_t h1_request_bound(const struct h1_request *request, const struct h1_origin_facts *facts)
 {
 	return request->head.len_bytes + 2 * request->host.len + facts->client.len +
-	       facts->proto.len + H1_REQUEST_EXTRA;
+	       facts->proto.len + facts->lines.len + H1_REQUEST_EXTRA;
 }
 
 static char *h1_put_path(char *out, const struct h1_request *request)
@@ -86,6 +86,8 @@ void h1_write_request(const struct h1_request *request, const struct h1_origin_f
 	ret_written->host = (struct str){start, (size_t)(p - start)};
 	p = H1_PUT(p, "\r\n");
 	p = h1_put_fields(p, &request->head, h1_keep_in_request, request);
+	if (facts->lines.len)
+		p = h1_put(p, facts->lines);
 	p = H1_PUT(p, "X-Forwarded-For: ");
 	p = h1_put(p, facts->client);
 	p = H1_PUT(p, "\r\nX-Forwarded-Proto: ");

@@ -60,6 +60,14 @@ static bool route_takes_alpn(const struct conf_route *route, const struct route_
 	return false;
 }
 
+bool route_needs_certificate(const struct conf_listener *listener)
+{
+	for (size_t i = 0; i < listener->n_routes; i++)
+		if (listener->routes[i].client_cert.is_set)
+			return true;
+	return false;
+}
+
 bool route_needs_destination(const struct conf_listener *listener)
 {
 	for (size_t i = 0; i < listener->n_routes; i++)
@@ -149,7 +157,22 @@ const struct conf_route *route_request(const struct conf_listener *listener,
 		    route_matches_or_any(route->sni, seen->sni) &&
 		    route_matches_or_any(route->host, host) &&
 		    (!route->path || route_path_matches(route->path, path)) &&
-		    route_takes_addrs(route, seen) && route_takes_alpn(route, seen))
+		    route_takes_addrs(route, seen) && route_takes_alpn(route, seen) &&
+		    route_takes_certificate(&route->client_cert, seen->certificate))
+			return route;
+	}
+	return NULL;
+}
+
+const struct conf_route *route_stream(const struct conf_listener *listener,
+				      const struct route_seen *seen)
+{
+	for (size_t i = 0; i < listener->n_routes; i++) {
+		const struct conf_route *route = &listener->routes[i];
+
+		if (route->lane == CONF_LANE_TERMINATE && conf_route_is_stream(route) &&
+		    route_takes_connection(listener, route, seen) &&
+		    route_takes_certificate(&route->client_cert, seen->certificate))
 			return route;
 	}
 	return NULL;

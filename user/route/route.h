@@ -11,6 +11,21 @@
 #include "base/str.h"
 #include "conf/conf.h"
 
+/* One of the names that a certificate is for. */
+struct route_name {
+	bool is_domain; /* compared as one; others must be the same to the letter */
+	struct str text;
+};
+
+/* A client's certificate, as far as routes look at it. Its word is good: it was verified. */
+struct route_certificate {
+	struct str subject; /* common name; "" where none */
+	struct str issuer;
+	struct str fingerprint; /* lower-case hexadecimal digits */
+	const struct route_name *names; /* alternative ones */
+	size_t n_names;
+};
+
 /* What was seen of a connection so far. */
 struct route_seen {
 	bool is_tls; /* false also where no ClientHello came */
@@ -19,6 +34,7 @@ struct route_seen {
 	size_t alpn_len;
 	const struct addr *source; /* NULL: in no block, as UNIX addresses are */
 	const struct addr *destination;
+	const struct route_certificate *certificate; /* NULL: the client has shown none */
 };
 
 /* Does a route look at the address that clients connected to? */
@@ -39,11 +55,25 @@ bool route_needs_client_hello(const struct conf_listener *listener, const struct
  * leaves b to the latter. Where nothing matches so, any terminate route without "sni" does.
  *
  * A listener without tls never yields a terminate route for TLS bytes, one with tls never for plain
- * bytes. Where no ClientHello is needed (route_needs_client_hello()) only the addresses mean
- * something.
+ * bytes. Certificates are not known yet. Where no ClientHello is needed
+ * (route_needs_client_hello()) only the addresses mean something.
  */
 const struct conf_route *route_connection(const struct conf_listener *listener,
 					  const struct route_seen *seen);
+
+/*
+ * Once TLS with the client is up, where route_connection() said a route of streams: the first of
+ * those that end TLS and take the client's certificate. NULL: none.
+ */
+const struct conf_route *route_stream(const struct conf_listener *listener,
+				      const struct route_seen *seen);
+
+/* Does a route look at certificates of clients? */
+bool route_needs_certificate(const struct conf_listener *listener);
+
+/* Does it take this certificate? NULL: none was shown. */
+bool route_takes_certificate(const struct conf_client_cert_match *match,
+			     const struct route_certificate *certificate);
 
 /* Among the terminate routes of requests. `host` without port, any case; `path` without query,
  * beginning with

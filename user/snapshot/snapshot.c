@@ -33,12 +33,11 @@ static int snapshot_build_contexts(struct snapshot *snapshot, const struct tls_f
 static struct tally *snapshot_tally_get(const struct conf_listener *listener,
 					const struct conf_route *route)
 {
+	char match[CONF_MATCH_TEXT_MAX], *key;
 	struct tally *tally;
-	char *key;
 
-	if (asprintf(&key, "%s %d %s %s %s %s", listener->name, (int)route->lane,
-		     route->sni ? route->sni : "-", route->host ? route->host : "-",
-		     route->path ? route->path : "-", route->origin->identity) < 0)
+	if (asprintf(&key, "%s %d %s %s", listener->name, (int)route->lane,
+		     conf_route_format_match(route, match), route->origin->identity) < 0)
 		return NULL;
 	tally = tally_get(key);
 	free(key);

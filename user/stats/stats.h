@@ -24,6 +24,18 @@
 	  "TLS handshakes with clients that were begun and not completed") \
 	X(TLS_HANDSHAKES_OPEN, tls_handshakes_open, gauge, \
 	  "TLS handshakes with clients under way now") \
+	X(CLIENT_CERT_TAKEN, client_cert_taken, counter, \
+	  "connections of clients with a certificate that was accepted") \
+	X(CLIENT_CERT_MISSING, client_cert_missing, counter, \
+	  "clients refused: no certificate was shown") \
+	X(CLIENT_CERT_UNTRUSTED, client_cert_untrusted, counter, \
+	  "clients refused: no trusted authority stands above the certificate") \
+	X(CLIENT_CERT_EXPIRED, client_cert_expired, counter, \
+	  "clients refused: the certificate is expired or not valid yet") \
+	X(CLIENT_CERT_REVOKED, client_cert_revoked, counter, \
+	  "clients refused: the certificate is revoked") \
+	X(CLIENT_CERT_BAD, client_cert_bad, counter, \
+	  "clients refused: the certificate may not be used for this, or cannot be checked") \
 	X(KTLS_HANDOVERS, ktls_handovers, counter, \
 	  "TLS connections handed over to the kernel, both sides") \
 	X(KTLS_REFUSED, ktls_refused, counter, "TLS connections kept in user space") \

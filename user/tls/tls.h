@@ -157,6 +157,44 @@ struct tls_facts {
 	bool kernel_send;
 };
 
+enum tls_san_kind { TLS_SAN_DNS, TLS_SAN_EMAIL, TLS_SAN_URI, TLS_SAN_IP };
+
+struct tls_san {
+	enum tls_san_kind kind;
+	const char *text;
+};
+
+/* A client's certificate that was accepted. Texts have no control characters, and are ASCII but for
+ * the common names, which are UTF-8. */
+struct tls_peer {
+	const char *subject; /* all of it, as RFC 2253 writes it */
+	const char *issuer;
+	const char *common_name; /* "" where there is none */
+	const char *issuer_name; /* the issuer's common name, likewise */
+	const char *serial; /* hexadecimal digits */
+	const char *not_before; /* "2026-01-31T12:00:00Z" */
+	const char *not_after;
+	char fingerprint[65]; /* SHA-256 of the DER form, lower-case hexadecimal digits */
+	const struct tls_san *sans; /* names that hold control characters are left out */
+	size_t n_sans;
+	bool has_more_sans; /* than are told: there is a bound */
+	bool is_resumed; /* shown in an earlier handshake of the session */
+	const unsigned char *der; /* NULL where no header tells it */
+	size_t der_bytes;
+	const struct tls_der { /* that the client sent above it; none in resumed sessions */
+		const unsigned char *der;
+		size_t der_bytes;
+	} * above;
+	size_t n_above;
+};
+
+/* After TLS_READY: the client's certificate, once, for the caller to free; NULL where none was
+ * shown. */
+struct tls_peer *tls_take_peer(struct io *io);
+
+/* Takes NULL. */
+void tls_peer_free(struct tls_peer *peer);
+
 /* After TLS_READY: what the handshake told. Copied, so it outlives the SSL object. */
 void tls_get_facts(const struct io *io, struct tls_facts *ret_facts);
 

@@ -11,27 +11,13 @@
 
 #include "tls/tls_internal.h"
 
-/* Empties the error queue of what only says "no further block". True where something else is wrong.
- */
-static bool pem_has_error(void)
-{
-	unsigned long code = ERR_peek_last_error();
-
-	if (!code)
-		return false;
-	if (ERR_GET_LIB(code) != ERR_LIB_PEM || ERR_GET_REASON(code) != PEM_R_NO_START_LINE)
-		return true;
-	ERR_clear_error();
-	return false;
-}
-
 static int certificate_read_leaf(struct tls_certificate *certificate, BIO *bio,
 				 const struct conf_file *file, struct conf_diag *diag)
 {
 	certificate->leaf = PEM_read_bio_X509(bio, NULL, NULL, NULL);
 	if (certificate->leaf)
 		return 0;
-	if (pem_has_error())
+	if (tls_pem_has_error())
 		tls_pem_complain(diag, file, "cannot use the certificate in");
 	else
 		conf_diag_add(diag, file->mark, "there is no PEM certificate in \"%s\"",
@@ -54,7 +40,7 @@ static int certificate_read_chain(struct tls_certificate *certificate, BIO *bio,
 		X509_free(above);
 		break;
 	}
-	if (pem_has_error()) {
+	if (tls_pem_has_error()) {
 		tls_pem_complain(diag, file, "cannot use the chain in");
 		return -EINVAL;
 	}

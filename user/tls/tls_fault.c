@@ -76,3 +76,23 @@ void tls_fault_count_origin(enum tls_fault fault)
 	if (fault != TLS_FAULT_NONE)
 		stats_inc(counters[fault]);
 }
+
+void tls_fault_count_client(enum tls_fault fault)
+{
+	switch (fault) {
+	case TLS_FAULT_MISSING:
+		stats_inc(STAT_CLIENT_CERT_MISSING);
+		break;
+	case TLS_FAULT_EXPIRED:
+		stats_inc(STAT_CLIENT_CERT_EXPIRED);
+		break;
+	case TLS_FAULT_REVOKED:
+		stats_inc(STAT_CLIENT_CERT_REVOKED);
+		break;
+	case TLS_FAULT_UNTRUSTED:
+		stats_inc(STAT_CLIENT_CERT_UNTRUSTED);
+		break;
+	default:
+		stats_inc(STAT_CLIENT_CERT_BAD);
+	}
+}

@@ -21,4 +21,7 @@ int tls_alert_of_error(unsigned long code);
 /* With an origin. */
 void tls_fault_count_origin(enum tls_fault fault);
 
+/* Of a client's certificate. */
+void tls_fault_count_client(enum tls_fault fault);
+
 #endif

@@ -17,6 +17,7 @@
 #include "stats/alerts.h"
 #include "stats/stats.h"
 #include "tls/tls_internal.h"
+#include "tls/tls_peer_internal.h"
 #include "tls/tls_tickets.h"
 
 #define ERROR_TEXT_MAX 512
@@ -99,6 +100,7 @@ void tls_stream_free(struct tls_stream *stream)
 	tls_stream_drop_secrets(stream);
 	tls_stream_drop_ssl(stream);
 	tls_server_ctx_free(stream->server);
+	tls_peer_free(stream->peer);
 	free(stream->in.data);
 	free(stream->out.data);
 	free(stream->sni);
@@ -254,6 +256,8 @@ static enum tls_progress shake_failed(struct tls_stream *stream, enum tls_progre
 	tls_sessions_clear(stream->sessions); /* one of them may be the cause */
 	if (stream->side == TLS_SIDE_CLIENT && fault != TLS_FAULT_ALERT)
 		tls_fault_count_origin(fault);
+	if (stream->side == TLS_SIDE_SERVER && failure == TLS_UNVERIFIED)
+		tls_fault_count_client(fault);
 	return failure;
 }
 
@@ -263,7 +267,8 @@ static enum tls_progress shake_unverified(struct tls_stream *stream)
 	enum tls_fault fault = tls_fault_of_verify(result);
 	bool is_name = fault == TLS_FAULT_NAME;
 
-	if (fault != TLS_FAULT_PIN)
+	/* Our own callbacks have said more. */
+	if (!stream->error_text)
 		tls_stream_set_error(stream, "certificate not accepted: %s%s%s%s",
 				     X509_verify_cert_error_string(result),
 				     is_name ? " (expected \"" : "",
@@ -303,6 +308,10 @@ static enum tls_progress shake_explain(struct tls_stream *stream)
 	if (ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED &&
 	    SSL_get_verify_result(stream->ssl) != X509_V_OK)
 		return shake_unverified(stream);
+	if (ERR_GET_REASON(code) == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) {
+		tls_stream_set_error(stream, "the client showed no certificate");
+		return shake_failed(stream, TLS_UNVERIFIED, TLS_FAULT_MISSING);
+	}
 	if (stream->refused || !is_silent)
 		return shake_refused(stream, code);
 	if (stream->socket_error)
@@ -331,6 +340,20 @@ static enum tls_progress shake(struct tls_stream *stream)
 	}
 }
 
+/* A client's certificate is for routes and origins: without its facts nothing goes on. */
+static int shake_note_peer(struct tls_stream *stream)
+{
+	int err = 0;
+
+	if (stream->side != TLS_SIDE_SERVER || !SSL_get0_peer_certificate(stream->ssl))
+		return 0;
+	err = tls_peer_new(stream->ssl, tls_server_ctx_wants_der(stream->server), &stream->peer);
+	if (err)
+		tls_stream_set_error(stream, "the client's certificate cannot be kept: %s",
+				     err == -E2BIG ? "it is too large" : strerror(-err));
+	return err;
+}
+
 static void shake_note_facts(struct tls_stream *stream)
 {
 	stream->version = SSL_get_version(stream->ssl);
@@ -343,6 +366,8 @@ static enum tls_progress shake_finish(struct tls_stream *stream, struct io *io)
 {
 	int err = 0;
 
+	if (shake_note_peer(stream))
+		return shake_failed(stream, TLS_FAILED, TLS_FAULT_PROTOCOL);
 	shake_note_facts(stream);
 	if (stream->secrets)
 		io->why_not_kernel = tls_kernel_offer(stream, &err);
@@ -409,6 +434,16 @@ const char *tls_error(const struct io *io)
 	const struct tls_stream *stream = tls_stream_of(io);
 
 	return stream && stream->error_text ? stream->error_text : "";
+}
+
+struct tls_peer *tls_take_peer(struct io *io)
+{
+	struct tls_stream *stream = tls_stream_of(io);
+	struct tls_peer *peer = stream ? stream->peer : NULL;
+
+	if (stream)
+		stream->peer = NULL;
+	return peer;
 }
 
 enum tls_fault tls_fault(const struct io *io)

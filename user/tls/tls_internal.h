@@ -103,6 +103,7 @@ struct tls_stream {
 	const char *version;
 	const char *cipher;
 	char *sni;
+	struct tls_peer *peer; /* server side: the client's certificate, until it is taken */
 	char *expected_name; /* client side, for error texts */
 	char *error_text;
 };
@@ -170,6 +171,7 @@ SSL_CTX *tls_ctx_new_common(bool is_server, const struct conf_tls_policy *policy
 SSL_CTX *tls_server_ctx_first(struct tls_server_ctx *ctx);
 struct tls_server_ctx *tls_server_ctx_ref(struct tls_server_ctx *ctx);
 bool tls_server_ctx_wants_kernel(const struct tls_server_ctx *ctx);
+bool tls_server_ctx_wants_der(const struct tls_server_ctx *ctx);
 
 SSL_CTX *tls_client_ctx_ssl(struct tls_client_ctx *ctx);
 bool tls_client_ctx_wants_kernel(const struct tls_client_ctx *ctx);
@@ -193,6 +195,10 @@ void tls_pem_done(struct tls_pem *pem);
 
 /* Adds what OpenSSL last complained about; empties its error queue. */
 void tls_pem_complain(struct conf_diag *diag, const struct conf_file *file, const char *what);
+
+/* After the last block was read: empties the error queue of what only says "no further block". True
+ * where something else is wrong. */
+bool tls_pem_has_error(void);
 
 /* The oldest error in OpenSSL's queue as words. */
 const char *tls_openssl_reason(void);
@@ -281,6 +287,10 @@ void tls_server_names_done(struct tls_server_names *names);
  * reported. */
 X509_STORE *tls_trust_load(const struct conf_file *file, const struct tls_files *files,
 			   struct conf_diag *diag) MUST_CHECK;
+
+/* As tls_trust_load(), but a store that the caller may add to. */
+X509_STORE *tls_trust_load_own(const struct conf_file *file, const struct tls_files *files,
+			       struct conf_diag *diag) MUST_CHECK;
 
 /* tls_pin.c */
 

@@ -94,3 +94,15 @@ void tls_pem_complain(struct conf_diag *diag, const struct conf_file *file, cons
 	conf_diag_add(diag, file->mark, "%s \"%s\": %s", what, file->path, tls_openssl_reason());
 	ERR_clear_error();
 }
+
+bool tls_pem_has_error(void)
+{
+	unsigned long code = ERR_peek_last_error();
+
+	if (!code)
+		return false;
+	if (ERR_GET_LIB(code) != ERR_LIB_PEM || ERR_GET_REASON(code) != PEM_R_NO_START_LINE)
+		return true;
+	ERR_clear_error();
+	return false;
+}

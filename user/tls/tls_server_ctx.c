@@ -180,7 +180,7 @@ static int server_group_open(struct tls_server_ctx *ctx, struct tls_server_group
 		if (group->of_kind[i])
 			err = tls_certificate_use(group->of_kind[i], group->ssl_ctx, diag);
 	tls_server_shake_init(ctx, group);
-	return err;
+	return err ? err : tls_client_auth_apply(ctx->client_auth, group->ssl_ctx);
 }
 
 static int server_open(struct tls_server_ctx *ctx, const struct conf_server_tls *conf,
@@ -249,6 +249,8 @@ static int server_init(struct tls_server_ctx *ctx, const struct conf_server_tls 
 		err = tls_ticket_keys_load(&conf->tickets.keys, files, diag, &ctx->ticket_keys);
 	if (!err && conf->key_log.path && files->find_log)
 		err = server_open_key_log(ctx, &conf->key_log, files, diag);
+	if (!err)
+		err = tls_client_auth_load(&conf->client, files, diag, &ctx->client_auth);
 	return err ? err : server_open(ctx, conf, diag);
 }
 
@@ -301,6 +303,11 @@ bool tls_server_ctx_wants_kernel(const struct tls_server_ctx *ctx)
 	return ctx->wants_kernel;
 }
 
+bool tls_server_ctx_wants_der(const struct tls_server_ctx *ctx)
+{
+	return tls_client_auth_wants_der(ctx->client_auth);
+}
+
 struct tls_server_ctx *tls_server_ctx_ref(struct tls_server_ctx *ctx)
 {
 	atomic_fetch_add_explicit(&ctx->refs, 1, memory_order_relaxed);
@@ -319,6 +326,7 @@ void tls_server_ctx_free(struct tls_server_ctx *ctx)
 	tls_ticket_keys_done(&ctx->ticket_keys);
 	if (ctx->key_log_fd >= 0)
 		close(ctx->key_log_fd);
+	tls_client_auth_free(ctx->client_auth);
 	free(ctx->groups);
 	free(ctx->certificates);
 	free(ctx->alpn);

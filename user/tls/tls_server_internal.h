@@ -5,6 +5,7 @@
 #define PENSTOCK_TLS_TLS_SERVER_INTERNAL_H
 
 #include "tls/tls_internal.h"
+#include "tls/tls_peer_internal.h"
 #include "tls/tls_tickets.h"
 
 /* Kinds of keys of which one SSL_CTX holds one certificate each. */
@@ -34,6 +35,7 @@ struct tls_server_ctx {
 	bool has_tickets;
 	uint32_t ticket_lifetime_s;
 	struct tls_ticket_keys ticket_keys;
+	struct tls_client_auth *client_auth; /* NULL: no certificate is asked for */
 };
 
 /* tls_server_shake.c: makes the group's SSL_CTX choose as `ctx` has it. */

@@ -100,13 +100,26 @@ static X509_STORE *trust_read(const struct tls_pem *pem, const struct conf_file 
 	return NULL;
 }
 
+X509_STORE *tls_trust_load_own(const struct conf_file *file, const struct tls_files *files,
+			       struct conf_diag *diag)
+{
+	struct tls_pem pem;
+	X509_STORE *store;
+
+	if (tls_pem_read(file, files, NULL, diag, &pem))
+		return NULL;
+	store = trust_read(&pem, file, diag);
+	tls_pem_done(&pem);
+	return store;
+}
+
 X509_STORE *tls_trust_load(const struct conf_file *file, const struct tls_files *files,
 			   struct conf_diag *diag)
 {
 	struct tls_pem pem;
 	X509_STORE *store;
 
-	if (tls_pem_read(file, files, false, diag, &pem))
+	if (tls_pem_read(file, files, NULL, diag, &pem))
 		return NULL;
 	store = trust_recall(&pem.st);
 	if (!store) {

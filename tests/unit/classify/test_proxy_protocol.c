@@ -555,6 +555,36 @@ static void test_written_v2(void **state)
 	check_written_v2(&facts, NULL, NULL);
 }
 
+/* What the parser passes over: the client's byte, the verification, the name. */
+static void test_written_certificate(void **state)
+{
+	static const uint8_t name[] = {PROXY2_TLV_SSL_CN, 0, 5, 'a', 'l', 'i', 'c', 'e'};
+	struct addr addr = addr_of("192.0.2.1:1");
+	struct proxy_facts facts = {
+	    .source = &addr, .destination = &addr, .tls_version = "TLSv1.3"};
+	uint8_t data[PROXY_PROTOCOL_MAX_BYTES];
+	const size_t at = PROXY2_HEADER_BYTES + sizeof(inet);
+	int len = proxy_protocol_write(2, &facts, data, sizeof(data));
+
+	(void)state;
+	assert_int_equal(data[at], PROXY2_TLV_SSL);
+	assert_int_equal(data[at + 3], 1);
+	assert_memory_equal(data + at + 4, "\0\0\0\1", 4);
+	facts.has_certificate = true;
+	facts.certificate_name = STR("alice");
+	check_written_v2(&facts, "192.0.2.1:1", "192.0.2.1:1");
+	len = proxy_protocol_write(2, &facts, data, sizeof(data));
+	assert_int_equal(data[at + 3], 7);
+	assert_memory_equal(data + at + 4, "\0\0\0\0", 4);
+	assert_memory_equal(data + len - 7 - sizeof(name), name, sizeof(name));
+	facts.is_certificate_of_session = true;
+	facts.certificate_name = STR("");
+	check_written_v2(&facts, "192.0.2.1:1", "192.0.2.1:1");
+	len = proxy_protocol_write(2, &facts, data, sizeof(data));
+	assert_true(len > 0);
+	assert_int_equal(data[at + 3], 5);
+}
+
 static void test_written_too_long(void **state)
 {
 	struct addr addr = addr_of("192.0.2.1:1");
@@ -600,6 +630,7 @@ int main(void)
 	    cmocka_unit_test(test_v2_too_long),
 	    cmocka_unit_test(test_written_v1),
 	    cmocka_unit_test(test_written_v2),
+	    cmocka_unit_test(test_written_certificate),
 	    cmocka_unit_test(test_written_too_long),
 	    cmocka_unit_test(test_local_is_short),
 	};

@@ -76,8 +76,28 @@ static void test_forged_headers_are_removed(void **state)
 	    "GET / HTTP/1.1\r\nHost: a\r\nx-forwarded-for: 1.1.1.1\r\nForwarded: for=1.1.1.1\r\n"
 	    "X-Forwarded-Proto: https\r\nX-Forwarded-Host: h\r\nX-Forwarded-Port: 1\r\n"
 	    "X-Real-IP: 1.1.1.1\r\nX_Forwarded_For: 1.1.1.1\r\nX-Real_IP: 1\r\n"
-	    "X-Forwarded-Client-Cert: c\r\nConnection: X-Forwarded-For\r\n\r\n",
+	    "X-Forwarded-Client-Cert: c\r\nConnection: X-Forwarded-For\r\nClient-Cert: :YQ==:\r\n"
+	    "CLIENT_CERT: c\r\nClient-Cert-Chain: c\r\nclient_cert-chain: c\r\n\r\n",
 	    "GET / HTTP/1.1\r\nHost: a\r\n" OURS("a") "\r\n");
+}
+
+static void test_further_lines(void **state)
+{
+	static const char in[] = "GET / HTTP/1.1\r\nHost: a\r\nClient-Cert: evil\r\n\r\n";
+	struct h1_origin_facts with_lines = facts;
+	struct h1_request request;
+	struct h1_written written;
+	enum h1_fault fault;
+	char out[512];
+
+	(void)state;
+	with_lines.lines = STR("Client-Cert: :YQ==:\r\n");
+	assert_int_equal(h1_parse_request(in, sizeof(in) - 1, &request, &fault), H1_DONE);
+	h1_write_request(&request, &with_lines, out, &written);
+	assert_true(written.len_bytes <= h1_request_bound(&request, &with_lines));
+	assert_true(str_is_equal(
+	    (struct str){out, written.len_bytes},
+	    STR("GET / HTTP/1.1\r\nHost: a\r\nClient-Cert: :YQ==:\r\n" OURS("a") "\r\n")));
 }
 
 static void test_facts_of_written_head(void **state)
@@ -190,6 +210,7 @@ int main(void)
 	    cmocka_unit_test(test_absolute_target),
 	    cmocka_unit_test(test_hop_by_hop_is_removed),
 	    cmocka_unit_test(test_forged_headers_are_removed),
+	    cmocka_unit_test(test_further_lines),
 	    cmocka_unit_test(test_facts_of_written_head),
 	    cmocka_unit_test(test_responses),
 	    cmocka_unit_test(test_plain_replies),

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a listener asks of its clients: a certificate below its authorities, in time, not revoked.
+ * Resumed handshakes show none, so the session's is held against time and revocation again, and a
+ * session of other rules is not taken. What an accepted one says is told by tls_peer.c.
+ */
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tls/tls_peer_internal.h"
+
+struct tls_client_auth {
+	enum conf_client_auth mode;
+	uint32_t depth;
+	bool wants_der;
+	X509_STORE *store;
+	STACK_OF(X509_CRL) * revocations;
+	STACK_OF(X509_NAME) * names; /* of the authorities: clients choose by them */
+	unsigned char scope[32]; /* of sessions: a digest of the rules */
+};
+
+/* ---- loading ---- */
+
+static int auth_add_revocations(struct tls_client_auth *auth, BIO *bio,
+				const struct conf_file *file, struct conf_diag *diag)
+{
+	X509_CRL *crl;
+
+	while ((crl = PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL))) {
+		if (X509_cmp_time(X509_CRL_get0_nextUpdate(crl), NULL) < 0)
+			conf_diag_warn(diag, file->mark,
+				       "a revocation list in \"%s\" has run out: the certificates "
+				       "below its authority are refused",
+				       file->path);
+		if (X509_STORE_add_crl(auth->store, crl) != 1 ||
+		    sk_X509_CRL_push(auth->revocations, crl) <= 0) {
+			X509_CRL_free(crl);
+			break;
+		}
+	}
+	if (tls_pem_has_error()) {
+		tls_pem_complain(diag, file, "cannot use the revocation lists in");
+		return -EINVAL;
+	}
+	if (sk_X509_CRL_num(auth->revocations) > 0)
+		return 0;
+	conf_diag_add(diag, file->mark, "there is no PEM revocation list in \"%s\"", file->path);
+	return -EINVAL;
+}
+
+static int auth_load_revocations(struct tls_client_auth *auth, const struct conf_file *file,
+				 const struct tls_files *files, struct conf_diag *diag)
+{
+	struct tls_pem pem;
+	BIO *bio;
+	int err = tls_pem_read(file, files, NULL, diag, &pem);
+
+	if (err)
+		return err;
+	auth->revocations = sk_X509_CRL_new_null();
+	bio = BIO_new_mem_buf(pem.data, (int)pem.len_bytes);
+	err = bio && auth->revocations ? auth_add_revocations(auth, bio, file, diag) : -ENOMEM;
+	BIO_free(bio);
+	tls_pem_done(&pem);
+	if (!err)
+		X509_STORE_set_flags(auth->store,
+				     X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+	return err;
+}
+
+static int auth_add_name(struct tls_client_auth *auth, const X509 *authority)
+{
+	X509_NAME *name = X509_NAME_dup(X509_get_subject_name(authority));
+
+	if (name && sk_X509_NAME_push(auth->names, name) > 0)
+		return 0;
+	X509_NAME_free(name);
+	return -ENOMEM;
+}
+
+static int auth_load_names(struct tls_client_auth *auth)
+{
+	STACK_OF(X509) *all = X509_STORE_get1_all_certs(auth->store);
+	int err = 0;
+
+	auth->names = sk_X509_NAME_new_null();
+	if (!all || !auth->names)
+		err = -ENOMEM;
+	for (int i = 0; i < sk_X509_num(all) && !err; i++)
+		err = auth_add_name(auth, sk_X509_value(all, i));
+	sk_X509_pop_free(all, X509_free);
+	return err;
+}
+
+/* A session of a listener, or time, with other authorities or bounds says nothing here. */
+static int auth_make_scope(struct tls_client_auth *auth)
+{
+	STACK_OF(X509) *all = X509_STORE_get1_all_certs(auth->store);
+	EVP_MD_CTX *digest = EVP_MD_CTX_new();
+	bool ok = all && digest && EVP_DigestInit_ex(digest, EVP_sha256(), NULL) == 1 &&
+		  EVP_DigestUpdate(digest, &auth->mode, sizeof(auth->mode)) == 1 &&
+		  EVP_DigestUpdate(digest, &auth->depth, sizeof(auth->depth)) == 1;
+
+	for (int i = 0; i < sk_X509_num(all) && ok; i++) {
+		unsigned char of_one[32];
+
+		ok = X509_digest(sk_X509_value(all, i), EVP_sha256(), of_one, NULL) == 1 &&
+		     EVP_DigestUpdate(digest, of_one, sizeof(of_one)) == 1;
+	}
+	ok = ok && EVP_DigestFinal_ex(digest, auth->scope, NULL) == 1;
+	EVP_MD_CTX_free(digest);
+	sk_X509_pop_free(all, X509_free);
+	return ok ? 0 : -ENOMEM;
+}
+
+int tls_client_auth_load(const struct conf_client_auth_rules *rules, const struct tls_files *files,
+			 struct conf_diag *diag, struct tls_client_auth **ret_auth)
+{
+	struct tls_client_auth *auth;
+	int err = 0;
+
+	*ret_auth = NULL;
+	if (rules->mode == CONF_CLIENT_AUTH_OFF)
+		return 0;
+	auth = calloc(1, sizeof(*auth));
+	if (!auth)
+		return -ENOMEM;
+	auth->mode = rules->mode;
+	auth->depth = rules->depth;
+	auth->wants_der = rules->headers & (CONF_CERT_HEADER_LEAF | CONF_CERT_HEADER_CHAIN);
+	/* Revocation lists go into the store, so it is nobody else's. */
+	auth->store = tls_trust_load_own(&rules->ca, files, diag);
+	if (!auth->store)
+		err = -EINVAL;
+	if (!err && rules->crl.path)
+		err = auth_load_revocations(auth, &rules->crl, files, diag);
+	if (!err)
+		err = auth_load_names(auth) ?: auth_make_scope(auth);
+	if (!err) {
+		*ret_auth = auth;
+		return 0;
+	}
+	tls_client_auth_free(auth);
+	return err;
+}
+
+void tls_client_auth_free(struct tls_client_auth *auth)
+{
+	if (!auth)
+		return;
+	X509_STORE_free(auth->store);
+	sk_X509_CRL_pop_free(auth->revocations, X509_CRL_free);
+	sk_X509_NAME_pop_free(auth->names, X509_NAME_free);
+	free(auth);
+}
+
+bool tls_client_auth_wants_der(const struct tls_client_auth *auth)
+{
+	return auth && auth->wants_der;
+}
+
+/* ---- within a handshake ---- */
+
+/* The first objection is the one to tell. */
+static int auth_on_verify(int ok, X509_STORE_CTX *store_ctx)
+{
+	const SSL *ssl =
+	    X509_STORE_CTX_get_ex_data(store_ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
+	struct tls_stream *stream = SSL_get_app_data(ssl);
+	const X509 *culprit = X509_STORE_CTX_get_current_cert(store_ctx);
+	char subject[256] = "?";
+
+	if (ok || stream->error_text)
+		return ok;
+	if (culprit)
+		X509_NAME_oneline(X509_get_subject_name(culprit), subject, sizeof(subject));
+	tls_stream_set_error(stream, "the client's certificate is not accepted: %s (%s%s)",
+			     X509_verify_cert_error_string(X509_STORE_CTX_get_error(store_ctx)),
+			     X509_STORE_CTX_get_error_depth(store_ctx) > 0 ? "above it, " : "",
+			     subject);
+	return ok;
+}
+
+static bool auth_is_revoked(const struct tls_client_auth *auth, X509 *leaf)
+{
+	for (int i = 0; i < sk_X509_CRL_num(auth->revocations); i++) {
+		X509_CRL *crl = sk_X509_CRL_value(auth->revocations, i);
+		X509_REVOKED *entry;
+
+		if (X509_NAME_cmp(X509_CRL_get_issuer(crl), X509_get_issuer_name(leaf)) == 0 &&
+		    (X509_CRL_get0_by_cert(crl, &entry, leaf) == 1 ||
+		     X509_cmp_time(X509_CRL_get0_nextUpdate(crl), NULL) < 0))
+			return true;
+	}
+	return false;
+}
+
+static bool auth_takes_session(const struct tls_client_auth *auth, SSL_SESSION *session)
+{
+	X509 *leaf = SSL_SESSION_get0_peer(session);
+
+	if (!leaf)
+		return auth->mode != CONF_CLIENT_AUTH_REQUIRED;
+	return X509_cmp_time(X509_get0_notAfter(leaf), NULL) > 0 && !auth_is_revoked(auth, leaf);
+}
+
+/* A ticket that is passed over makes the handshake a full one, in which the certificate is shown
+ * again. */
+static SSL_TICKET_RETURN auth_on_ticket(SSL *ssl UNUSED, SSL_SESSION *session,
+					const unsigned char *name UNUSED, size_t name_len UNUSED,
+					SSL_TICKET_STATUS status, void *argument)
+{
+	switch (status) {
+	case SSL_TICKET_SUCCESS:
+	case SSL_TICKET_SUCCESS_RENEW:
+		if (!auth_takes_session(argument, session))
+			return SSL_TICKET_RETURN_IGNORE_RENEW;
+		return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE
+						    : SSL_TICKET_RETURN_USE_RENEW;
+	default:
+		return SSL_TICKET_RETURN_IGNORE_RENEW;
+	}
+}
+
+int tls_client_auth_apply(const struct tls_client_auth *auth, SSL_CTX *ssl_ctx)
+{
+	int mode = SSL_VERIFY_PEER;
+	STACK_OF(X509_NAME) * names;
+
+	if (!auth)
+		return 0;
+	names = SSL_dup_CA_list(auth->names);
+	if (!names)
+		return -ENOMEM;
+	SSL_CTX_set_client_CA_list(ssl_ctx, names);
+	SSL_CTX_set1_cert_store(ssl_ctx, auth->store);
+	SSL_CTX_set_verify_depth(ssl_ctx, (int)auth->depth);
+	/* What the operator's own file names is trusted as it stands, be it a root or not. */
+	X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ssl_ctx), X509_V_FLAG_PARTIAL_CHAIN);
+	if (auth->mode == CONF_CLIENT_AUTH_REQUIRED)
+		mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
+	SSL_CTX_set_verify(ssl_ctx, mode, auth_on_verify);
+	if (SSL_CTX_set_session_id_context(ssl_ctx, auth->scope, sizeof(auth->scope)) != 1 ||
+	    SSL_CTX_set_session_ticket_cb(ssl_ctx, NULL, auth_on_ticket, (void *)auth) != 1)
+		return -ENOMEM;
+	return 0;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Shared inside tls/: certificates of clients, what is asked of them and what they say. */
+#ifndef PENSTOCK_TLS_TLS_PEER_INTERNAL_H
+#define PENSTOCK_TLS_TLS_PEER_INTERNAL_H
+
+#include "tls/tls_internal.h"
+
+/* tls_client_auth.c: what one listener asks of its clients. */
+
+struct tls_client_auth;
+
+/* `ret_auth` is NULL where no certificate is asked for. 0, -ENOMEM, or another -errno with an error
+ * in `diag`. */
+int tls_client_auth_load(const struct conf_client_auth_rules *rules, const struct tls_files *files,
+			 struct conf_diag *diag, struct tls_client_auth **ret_auth) MUST_CHECK;
+
+/* Takes NULL. */
+void tls_client_auth_free(struct tls_client_auth *auth);
+
+/* Makes the context ask; `auth` (NULL: nothing happens) outlives its handshakes. After the session
+ * id context is set, which becomes one of these rules alone. 0 or -ENOMEM. */
+int tls_client_auth_apply(const struct tls_client_auth *auth, SSL_CTX *ssl_ctx) MUST_CHECK;
+
+/* Do headers tell of it? */
+bool tls_client_auth_wants_der(const struct tls_client_auth *auth);
+
+/* tls_peer.c */
+
+/* Of a finished handshake in which one was shown, or in an earlier one of its session. 0, -E2BIG,
+ * -ENOMEM. */
+int tls_peer_new(SSL *ssl, bool wants_der, struct tls_peer **ret_peer) MUST_CHECK;
+
+#endif
