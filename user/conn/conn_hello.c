@@ -191,8 +191,8 @@ static void conn_wake_at(struct conn *conn, size_t n_bytes)
 
 static enum conn_state conn_await_hello(struct conn *conn)
 {
-	if (conn->io.peer_closed)
-		return conn_end(conn, CLOSE_CLIENT_ABORT);
+	if (conn->io.peer_closed) /* a reset leaves what came before it to be read */
+		return conn_end(conn, conn->io.failed ? CLOSE_CLIENT_RESET : CLOSE_CLIENT_ABORT);
 	return conn->hello_expired ? conn_end(conn, CLOSE_HELLO_TIMEOUT) : CONN_HELLO;
 }
 

@@ -188,10 +188,12 @@ static enum exchange_state exchange_parse_inbox(struct exchange *exchange)
 	return exchange_parse_head(exchange, data, len_bytes);
 }
 
+/* Our direction of TLS ends with an alert, whatever the client's did (RFC 8446, 6.1). */
 static enum exchange_state exchange_head_ended(struct exchange *exchange)
 {
 	exchange->client_ended = true;
-	return exchange_end(exchange, exchange->is_request ? CLOSE_CLIENT_ABORT : CLOSE_DONE);
+	exchange->end_reason = exchange->is_request ? CLOSE_CLIENT_ABORT : CLOSE_DONE;
+	return exchange->client.is_tls ? EXCHANGE_SHUT : EXCHANGE_ENDED;
 }
 
 /*

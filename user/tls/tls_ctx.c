@@ -50,6 +50,11 @@ SSL_CTX *tls_ctx_new_common(bool is_server, const struct conf_tls_policy *policy
 		SSL_CTX_free(ssl_ctx);
 		return NULL;
 	}
+	/*
+	 * FIN without close_notify would break the sending side too, with an alert (decode_error)
+	 * that the peer does not deserve; recv_explain() knows such an end all the same.
+	 */
+	SSL_CTX_set_options(ssl_ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
 	/* A client that puts ChaCha20 first has no AES instructions: it gets what it wants. */
 	SSL_CTX_set_options(ssl_ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
 					 SSL_OP_CIPHER_SERVER_PREFERENCE |

@@ -26,7 +26,9 @@ static ssize_t recv_explain(struct tls_stream *stream)
 	case SSL_ERROR_WANT_WRITE:
 		return -EAGAIN;
 	case SSL_ERROR_ZERO_RETURN:
-		return 0;
+		if (!stream->socket_ended)
+			return 0;
+		break; /* FIN came before any close_notify */
 	}
 	if (is_silent && stream->socket_error) {
 		tls_stream_set_error(stream, "%s", strerror(stream->socket_error));
