@@ -26,13 +26,13 @@ struct mode {
 	enum answer answer;
 	bool one_exchange; /* a new connection for every exchange; its latency counts from connect()
 			    */
+	bool resumes; /* TLS: a session is offered, and must be resumed */
 };
 
 static const struct mode modes[] = {
-    {"bulk", ANSWER_ENDLESS, false},
-    {"rr", ANSWER_MESSAGE, false},
-    {"short", ANSWER_MESSAGE, true},
-    {"http", ANSWER_HTTP, false},
+    {"bulk", ANSWER_ENDLESS, false, false},   {"rr", ANSWER_MESSAGE, false, false},
+    {"short", ANSWER_MESSAGE, true, false},   {"http", ANSWER_HTTP, false, false},
+    {"http-short", ANSWER_HTTP, true, false}, {"http-resume", ANSWER_HTTP, true, true},
 };
 
 struct conn {
@@ -119,6 +119,8 @@ static int conn_connected(struct client *client, struct conn *conn)
 		return -errno;
 	if (ret == -EAGAIN)
 		return 0;
+	if (link_was_refused(&conn->link))
+		return -EKEYREJECTED;
 	conn->connected = true;
 	if (!client->mode->one_exchange)
 		conn->started_ns = clock_ns();
@@ -392,7 +394,7 @@ static int parse_options(struct client *client, int argc, char **argv)
 	if (!client->mode || client->n_conns == 0 || optind + 1 != argc ||
 	    (ca_file && (!client->server_name || client->n_idle)))
 		return -EINVAL;
-	if (ca_file && !(client->tls = link_client_context(ca_file)))
+	if (ca_file && !(client->tls = link_client_context(ca_file, client->mode->resumes)))
 		return -EINVAL;
 	return address_parse(argv[optind], &client->address);
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Non-blocking byte streams for the load tool, plain or TLS 1.3 with AES-128-GCM (one cipher, so
- * that every proxy does the same work). No renegotiation, no resumption: connections are made once
- * and kept.
+ * that every proxy does the same work). No renegotiation; sessions are resumed only where asked.
  */
 #include "load.h"
 
@@ -12,6 +11,8 @@
 #include <openssl/x509v3.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#define SESSIONS_MAX 4096u
 
 static SSL_CTX *context_new(const SSL_METHOD *method)
 {
@@ -29,12 +30,44 @@ static SSL_CTX *context_new(const SSL_METHOD *method)
 	return context;
 }
 
-SSL_CTX *link_client_context(const char *ca_file)
+/* Sessions to be offered. A ticket of TLS 1.3 is used once (RFC 8446, C.4), and OpenSSL sees to it.
+ */
+static SSL_SESSION *sessions[SESSIONS_MAX];
+static size_t n_sessions;
+
+static int keep_session(SSL *ssl, SSL_SESSION *session)
+{
+	(void)ssl;
+	if (n_sessions == SESSIONS_MAX)
+		return 0;
+	sessions[n_sessions++] = session;
+	return 1; /* the reference is ours */
+}
+
+/* Offers the newest, where there is one. */
+static int offer_session(struct link *link)
+{
+	int ok;
+
+	if (n_sessions == 0)
+		return 0;
+	link->offered = true;
+	ok = SSL_set_session(link->ssl, sessions[--n_sessions]);
+	SSL_SESSION_free(sessions[n_sessions]);
+	return ok ? 0 : -ENOMEM;
+}
+
+SSL_CTX *link_client_context(const char *ca_file, bool resumes)
 {
 	SSL_CTX *context = context_new(TLS_client_method());
 
 	if (!context)
 		return NULL;
+	if (resumes) {
+		SSL_CTX_set_session_cache_mode(context,
+					       SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+		SSL_CTX_sess_set_new_cb(context, keep_session);
+	}
 	SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
 	if (!SSL_CTX_load_verify_file(context, ca_file)) {
 		SSL_CTX_free(context);
@@ -70,7 +103,12 @@ static int init_tls(struct link *link, SSL_CTX *context, const char *server_name
 	if (!SSL_set_tlsext_host_name(link->ssl, server_name) ||
 	    !SSL_set1_host(link->ssl, server_name))
 		return -ENOMEM;
-	return 0;
+	return offer_session(link);
+}
+
+bool link_was_refused(const struct link *link)
+{
+	return link->offered && SSL_session_reused(link->ssl) != 1;
 }
 
 int link_init(struct link *link, int fd, SSL_CTX *context, const char *server_name)
@@ -90,6 +128,9 @@ int link_init(struct link *link, int fd, SSL_CTX *context, const char *server_na
 
 void link_done(struct link *link)
 {
+	/* Else a session that was not ended in order is not resumed. */
+	if (link->ssl)
+		SSL_set_shutdown(link->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
 	SSL_free(link->ssl);
 	if (link->fd >= 0)
 		close(link->fd);

@@ -31,9 +31,11 @@ int address_parse(const char *text, struct sockaddr_in *ret_address);
 struct link {
 	int fd;
 	SSL *ssl;
+	bool offered; /* a session, to be resumed */
 };
 
-SSL_CTX *link_client_context(const char *ca_file);
+/* `resumes`: each connection offers a session of an earlier one, while there are tickets. */
+SSL_CTX *link_client_context(const char *ca_file, bool resumes);
 SSL_CTX *link_server_context(const char *pem_file);
 
 /* Takes over the descriptor; `context` NULL: plain. `server_name` NULL: we are the server. */
@@ -42,6 +44,9 @@ void link_done(struct link *link);
 
 /* 0: done; -EAGAIN: call again when readable. Plain links are done at once. */
 int link_handshake(struct link *link);
+
+/* Was a session offered, and not resumed? */
+bool link_was_refused(const struct link *link);
 
 /* Bytes, 0 at the end of the stream, -EAGAIN, or another -errno. */
 ssize_t link_read(struct link *link, void *data, size_t len_bytes);

@@ -36,6 +36,9 @@ ROWS = (
     Row("h1-plain", "http", "http", "http", 32, HTTP),
     Row("h1-tls", "tls", "http", "http", 32, HTTP),
     Row("h1-reencrypt", "reencrypt", "https", "http", 32, HTTP),
+    Row("tls-handshake", "tls", "http", "http-short", 32, CONNECT),
+    Row("tls-resume", "tls", "http", "http-resume", 32, CONNECT),
+    Row("tls-idle-mem", "tls", "http", "http", 2000, ("memory",)),
 )
 
 

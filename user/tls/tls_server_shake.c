@@ -97,10 +97,14 @@ static int shake_on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP
 			   EVP_MAC_CTX *mac, int seal)
 {
 	const struct tls_stream *stream = SSL_get_app_data(ssl);
+	int taken;
 
-	return stream->server
-		   ? tls_ticket_take(&stream->server->ticket_keys, name, iv, cipher, mac, seal)
-		   : -1;
+	if (!stream->server)
+		return -1;
+	taken = tls_ticket_take(&stream->server->ticket_keys, name, iv, cipher, mac, seal);
+	/* Clients use a ticket of TLS 1.3 once (RFC 8446, C.4): with none for the next time every
+	 * second connection would be a full handshake. */
+	return taken == 1 && !seal && SSL_version(ssl) == TLS1_3_VERSION ? 2 : taken;
 }
 
 /* One write of a whole line at the file's end, so that the lines of threads do not mix. */

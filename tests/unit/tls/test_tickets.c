@@ -187,6 +187,29 @@ static void an_old_ticket_is_renewed(void **state)
 	}
 }
 
+/* A client that uses each ticket once, as RFC 8446, C.4 has it, resumes for ever. */
+static void every_resumption_brings_a_ticket(void **state)
+{
+	struct tls_server_ctx *ctx = load("a.keys", true, NULL);
+	SSL_SESSION *session = NULL;
+	size_t len, last_len;
+	const unsigned char *ticket;
+	unsigned char last[1024];
+
+	(void)state;
+	assert_false(resume(ctx, TLS1_3_VERSION, &session));
+	for (int i = 0; i < 3; i++) {
+		SSL_SESSION_get0_ticket(session, &ticket, &last_len);
+		assert_true(last_len && last_len <= sizeof(last));
+		memcpy(last, ticket, last_len);
+		assert_true(resume(ctx, TLS1_3_VERSION, &session));
+		SSL_SESSION_get0_ticket(session, &ticket, &len);
+		assert_true(len != last_len || memcmp(last, ticket, len) != 0);
+	}
+	SSL_SESSION_free(session);
+	tls_server_ctx_free(ctx);
+}
+
 static void off_is_no_ticket(void **state)
 {
 	(void)state;
@@ -254,6 +277,7 @@ int main(void)
 	    cmocka_unit_test(a_new_configuration_opens_what_the_old_sealed),
 	    cmocka_unit_test(nodes_share_a_file),
 	    cmocka_unit_test(an_old_ticket_is_renewed),
+	    cmocka_unit_test(every_resumption_brings_a_ticket),
 	    cmocka_unit_test(off_is_no_ticket),
 	    cmocka_unit_test(the_lifetime_is_told),
 	};
