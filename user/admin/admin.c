@@ -24,38 +24,36 @@ struct admin_words {
 struct admin_command {
 	const char *name;
 	bool takes_words;
-	json_t *(*run)(const struct admin_handlers *handlers, const struct admin_words *words);
+	json_t *(*run)(const struct admin_handlers *handlers, struct admin_words words);
 };
 
 static json_t *admin_run_status(const struct admin_handlers *handlers,
-				const struct admin_words *words UNUSED)
+				struct admin_words words UNUSED)
 {
 	return handlers->status(handlers->argument);
 }
 
 static json_t *admin_run_flows(const struct admin_handlers *handlers,
-			       const struct admin_words *words UNUSED)
+			       struct admin_words words UNUSED)
 {
 	return handlers->flows(handlers->argument);
 }
 
 /* ORIGIN SERVER; the path of a UNIX socket may hold blanks, the name of an origin does not. */
-static json_t *admin_set_drained(const struct admin_handlers *handlers,
-				 const struct admin_words *words, bool is_on)
+static json_t *admin_set_drained(const struct admin_handlers *handlers, struct admin_words words,
+				 bool is_on)
 {
-	if (!*words->first || !*words->rest)
+	if (!*words.first || !*words.rest)
 		return json_pack("{s:s}", "error", "an origin and one of its servers are needed");
-	return handlers->drain(handlers->argument, words->first, words->rest, is_on);
+	return handlers->drain(handlers->argument, words.first, words.rest, is_on);
 }
 
-static json_t *admin_run_drain(const struct admin_handlers *handlers,
-			       const struct admin_words *words)
+static json_t *admin_run_drain(const struct admin_handlers *handlers, struct admin_words words)
 {
 	return admin_set_drained(handlers, words, true);
 }
 
-static json_t *admin_run_undrain(const struct admin_handlers *handlers,
-				 const struct admin_words *words)
+static json_t *admin_run_undrain(const struct admin_handlers *handlers, struct admin_words words)
 {
 	return admin_set_drained(handlers, words, false);
 }
@@ -96,7 +94,7 @@ static json_t *admin_run(const struct admin_handlers *handlers, char *line)
 	for (size_t i = 0; i < ARRAY_LEN(admin_commands); i++)
 		if (strcmp(admin_commands[i].name, line) == 0 &&
 		    (!has_words || admin_commands[i].takes_words))
-			return admin_commands[i].run(handlers, &words);
+			return admin_commands[i].run(handlers, words);
 	return admin_run_unknown();
 }
 

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <libgen.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -146,7 +147,7 @@ static int watch_add_folders(struct file_watch *watch, const char *path)
 
 	if (strlen(path) >= sizeof(name))
 		return -ENAMETOOLONG;
-	strcpy(name, path);
+	snprintf(name, sizeof(name), "%s", path);
 	if (inotify_add_watch(watch->watch.fd, dirname(name), WATCH_EVENTS) < 0)
 		err = -errno;
 	if (realpath(path, real) &&

@@ -273,12 +273,13 @@ static const void *peer_moved(const struct peer_box *box, const char *copy, cons
 static struct tls_peer *peer_pack(struct peer_box *box)
 {
 	struct tls_peer *peer = malloc(sizeof(*peer) + box->used_bytes);
-	char *data = (char *)(peer + 1);
 	struct tls_san *sans;
 	struct tls_der *above;
+	char *data;
 
 	if (!peer)
 		return NULL;
+	data = (char *)(peer + 1);
 	*peer = box->peer;
 	memcpy(data, box->data, box->used_bytes);
 	peer->subject = peer_moved(box, data, peer->subject);
