@@ -168,12 +168,15 @@ int tls_certificate_load(const struct conf_certificate *conf, const struct tls_f
 			 struct conf_diag *diag, struct tls_certificate *ret_certificate)
 {
 	struct tls_certificate certificate = {.conf = conf};
-	int err = certificate_load_chain(&certificate, &conf->chain, files, diag);
+	int err;
 
+	tls_wipe_begin(); /* one file may hold both */
+	err = certificate_load_chain(&certificate, &conf->chain, files, diag);
 	if (!err)
 		err = certificate_load_key(&certificate, conf, files, diag);
 	if (!err && conf->ocsp.path)
 		err = tls_staple_load(&certificate, files, diag, &certificate.staple);
+	tls_wipe_end();
 	if (err) {
 		tls_certificate_done(&certificate);
 		return err;

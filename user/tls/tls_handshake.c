@@ -27,6 +27,7 @@ int tls_init(bool kernel_tls_allowed)
 	unsigned char seed;
 	int err;
 
+	tls_wipe_init();
 	/* Reads the host's OpenSSL settings and seeds the generator while files can still be
 	 * opened. */
 	if (OPENSSL_init_ssl(0, NULL) != 1 || RAND_bytes(&seed, sizeof(seed)) != 1)
@@ -98,6 +99,7 @@ void tls_stream_free(struct tls_stream *stream)
 	if (!stream)
 		return;
 	tls_stream_drop_secrets(stream);
+	tls_late_free(stream);
 	tls_stream_drop_ssl(stream);
 	tls_server_ctx_free(stream->server);
 	tls_peer_free(stream->peer);
@@ -381,7 +383,8 @@ static enum tls_progress shake_finish(struct tls_stream *stream, struct io *io)
 		return shake_failed(stream, TLS_FAILED, TLS_FAULT_CLOSED);
 	}
 	if (!io->why_not_kernel) {
-		tls_stream_drop_ssl(stream);
+		if (!stream->late)
+			tls_stream_drop_ssl(stream);
 		io->ops = &tls_kernel_ops;
 	} else {
 		stream->exact_reads = false;

@@ -70,7 +70,8 @@ struct tls_queue {
 enum tls_state { TLS_STATE_SHAKING, TLS_STATE_FLUSHING, TLS_STATE_READY, TLS_STATE_FAILED };
 
 struct tls_stream {
-	SSL *ssl; /* NULL when the kernel has the keys */
+	SSL *ssl; /* NULL when the kernel has the keys and `late` is NULL */
+	struct tls_late *late; /* tickets may come; NULL: nobody waits for them */
 	struct tls_secrets *secrets; /* NULL unless a hand-over is still possible */
 	struct tls_server_ctx *server; /* a reference, for the time of the handshake */
 	struct tls_sessions *sessions; /* client side: the owner's; NULL: none are kept */
@@ -203,6 +204,12 @@ bool tls_pem_has_error(void);
 /* The oldest error in OpenSSL's queue as words. */
 const char *tls_openssl_reason(void);
 
+/* tls_wipe.c: between these two, what OpenSSL frees in this thread is wiped. init() comes before
+ * all else of OpenSSL. */
+void tls_wipe_init(void);
+void tls_wipe_begin(void);
+void tls_wipe_end(void);
+
 /* tls_certificate.c: a certificate of either side. */
 
 struct tls_staple {
@@ -308,6 +315,19 @@ void tls_session_enable(SSL_CTX *ssl_ctx);
 void tls_session_offer(struct tls_stream *stream);
 
 void tls_sessions_clear(struct tls_sessions *sessions);
+
+/* tls_late.c: tickets of servers that come when the kernel has the keys. */
+
+/* Of a stream whose keys the kernel took: sets `late` where a ticket would be kept; the SSL must
+ * stay then. */
+void tls_late_keep(struct tls_stream *stream, const struct tls_keys *keys);
+
+/* A record of nothing but tickets, or parts of them. */
+void tls_late_take(struct tls_stream *stream, const unsigned char *data, size_t len_bytes);
+
+/* Data came, so no tickets will: frees the SSL too. */
+void tls_late_done(struct tls_stream *stream);
+void tls_late_free(struct tls_stream *stream);
 
 /* tls_keys.c */
 

@@ -232,6 +232,8 @@ const char *tls_kernel_offer(struct tls_stream *stream, int *ret_err)
 		why = offer_install(stream, &keys, ret_err);
 	else
 		why = "this kernel does not have this version and cipher";
+	if (!why)
+		tls_late_keep(stream, &keys);
 	OPENSSL_cleanse(&keys, sizeof(keys));
 	return why;
 }

@@ -137,6 +137,17 @@ static int kernel_take_handshake(struct tls_stream *stream, const unsigned char 
 	return 0;
 }
 
+/* Tickets of a server may be wanted; others are passed over. */
+static int kernel_take_tickets(struct tls_stream *stream, const unsigned char *data,
+			       size_t len_bytes)
+{
+	int err = kernel_take_handshake(stream, data, len_bytes);
+
+	if (!err && stream->late)
+		tls_late_take(stream, data, len_bytes);
+	return err;
+}
+
 /* One record that is not data. 0: go on, looking at recv_ended first; -EAGAIN, -errno. */
 static int kernel_take_control(struct tls_stream *stream)
 {
@@ -165,7 +176,7 @@ static int kernel_take_control(struct tls_stream *stream)
 	case TLS_TYPE_ALERT:
 		return kernel_take_alert(stream, data, (size_t)n);
 	case TLS_TYPE_HANDSHAKE:
-		return kernel_take_handshake(stream, data, (size_t)n);
+		return kernel_take_tickets(stream, data, (size_t)n);
 	default:
 		return kernel_refuse(
 		    stream, TLS_ALERT_UNEXPECTED_MESSAGE,
@@ -189,8 +200,11 @@ static ssize_t tls_kernel_recv(struct io *io, void *data, size_t len_bytes)
 	while (!err && !stream->recv_ended) {
 		ssize_t n = recv(stream->fd, data, len_bytes, MSG_DONTWAIT);
 
-		if (n > 0)
+		if (n > 0) {
+			if (stream->late)
+				tls_late_done(stream);
 			return n;
+		}
 		if (n == 0)
 			return len_bytes ? kernel_truncated(stream) : 0;
 		err = errno == EIO ? kernel_take_control(stream) : kernel_explain(stream, errno);
@@ -207,8 +221,11 @@ static ssize_t tls_kernel_splice_in(struct io *io, int pipe_write_fd, size_t len
 		ssize_t n = splice(stream->fd, NULL, pipe_write_fd, NULL, len_bytes,
 				   SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
 
-		if (n > 0)
+		if (n > 0) {
+			if (stream->late)
+				tls_late_done(stream);
 			return n;
+		}
 		if (n == 0)
 			return kernel_truncated(stream);
 		err = errno == EINVAL ? kernel_take_control(stream) : kernel_explain(stream, errno);
