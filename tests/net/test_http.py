@@ -556,6 +556,58 @@ def test_stale_connection_is_not_seen_by_the_client(lab, start, raw):
     assert daemon.status()["counters"]["responses_5xx"] == 0
 
 
+def stop_threads(pid):
+    """Returns when none of them runs any more."""
+    os.kill(pid, signal.SIGSTOP)
+    stats = [task / "stat" for task in pathlib.Path(f"/proc/{pid}/task").iterdir()]
+    laboratory.wait_until(lambda: all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in stats),
+                          "the process stands still")
+
+
+@pytest.mark.release
+def test_request_that_must_not_be_sent_twice_meets_no_closed_connection(lab, start):
+    """The origin closes an idle connection after the client has asked, and before the daemon looks: both are there."""
+    requests = (b"POST /a HTTP/1.1\r\nHost: a\r\n\r\n",
+                b"POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
+                b"PUT /c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+    daemon = start(config(lab, process={"threads": 1}))
+    worker = daemon.pids()[1]
+    with lab.origins[0].listen(RAW_PORT) as listener, lab.client.connect(lab.node.address, PORT) as client:
+        kept = None
+        for request in requests * 3:
+            if kept:
+                stop_threads(worker)
+            client.sendall(request)
+            if kept:
+                kept.close()
+                laboratory.wait_until(lambda: "CLOSE-WAIT" in lab.node.run(
+                    "ss", "-tnH", "dport", "=", f":{RAW_PORT}").stdout, "the node's socket has the origin's end")
+                os.kill(worker, signal.SIGCONT)
+            kept, _ = listener.accept()
+            kept.settimeout(20)
+            path = request.split()[1]
+            data = b""
+            while not data.endswith(b"\r\n\r\n" if path == b"/a" else b"abc" if path == b"/b" else b"0\r\n\r\n"):
+                part = kept.recv(65536)
+                assert part
+                data += part
+            kept.sendall(length(path))
+            assert receive_response(client) == ("200", path)
+        kept.close()
+    assert daemon.status()["counters"]["responses_5xx"] == 0
+
+
+def test_empty_lines_after_a_request_are_no_request(lab, start, raw):
+    """RFC 9112, 2.2. The connection is closed without a word when nothing follows."""
+    raw(lambda request, _: length(request.body))
+    start(config(lab, timeouts={"keepalive": "1s", "request": "300ms"}))
+    with lab.client.connect(lab.node.address, PORT) as client:
+        for _ in range(3):
+            client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc\r\n")
+            assert receive_response(client) == ("200", b"abc")
+        assert client.recv(1) == b""
+
+
 def test_early_answer_to_a_large_upload(lab, start, raw, tmp_path):
     """The origin refuses by the head alone, and the client still reads why."""
     listener = lab.origins[1].listen(RAW_PORT)

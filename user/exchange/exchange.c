@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The state machine: the only place that writes an exchange's state and that reports its end. What
- * is done in a state stands in exchange_head.c, exchange_turn.c and exchange_reply.c.
+ * is done in a state stands in exchange_head.c, exchange_request.c, exchange_response.c and
+ * exchange_reply.c.
  */
 #include <stdlib.h>
 

@@ -121,6 +121,8 @@ enum exchange_state exchange_acquire(struct exchange *exchange)
 	turn->wish.on_ready = exchange_on_ready;
 	turn->wish.client = &exchange->client.peer;
 	turn->wish.writes_first = true;
+	turn->wish.must_be_alive =
+	    turn->request.kind != H1_BODY_NONE || !h1_method_is_idempotent(turn->method);
 	if (turn->route->origin->proxy_protocol)
 		turn->wish.facts = exchange->client.get_facts(exchange->client.owner);
 	origin_acquire(origin, &turn->wish);
@@ -141,6 +143,7 @@ static enum exchange_state exchange_start_turn(struct exchange *exchange,
 	if (!exchange->turn)
 		return exchange_end(exchange, CLOSE_OUT_OF_MEMORY);
 	exchange->request_bytes = head_bytes;
+	exchange->turn->received_head_bytes = head_bytes;
 	err = exchange_find_route(exchange, request, &fault);
 	if (err)
 		return exchange_end(exchange, CLOSE_OUT_OF_MEMORY);
@@ -157,12 +160,45 @@ static enum exchange_state exchange_start_turn(struct exchange *exchange,
 	return exchange_acquire(exchange);
 }
 
+/*
+ * RFC 9112, 2.2: empty lines before a request line are ignored. They begin no request either: some
+ * clients send one after each body, and it would be answered with 408 when nothing follows.
+ */
+static size_t exchange_count_empty_lines(const char *data, size_t len_bytes)
+{
+	size_t at = 0;
+
+	while (len_bytes - at >= 2 && data[at] == '\r' && data[at + 1] == '\n')
+		at += 2;
+	return at;
+}
+
+/* For when more has come. */
+static enum exchange_state exchange_keep_head(struct exchange *exchange, const char *data,
+					      size_t len_bytes)
+{
+	if (exchange->inbox.len_bytes == 0 && inbox_put(&exchange->inbox, data, len_bytes))
+		return exchange_end(exchange, CLOSE_OUT_OF_MEMORY);
+	return EXCHANGE_HEAD;
+}
+
 static enum exchange_state exchange_parse_head(struct exchange *exchange, const char *data,
 					       size_t len_bytes)
 {
+	size_t skip_bytes = exchange->is_request ? 0 : exchange_count_empty_lines(data, len_bytes);
 	enum h1_fault fault = H1_FAULT_NONE;
 	struct h1_request request;
 
+	if (skip_bytes) {
+		data += skip_bytes;
+		len_bytes -= skip_bytes;
+		if (exchange->inbox.len_bytes)
+			inbox_take(&exchange->inbox, skip_bytes);
+	}
+	if (len_bytes == 0)
+		return EXCHANGE_HEAD;
+	if (!exchange->is_request && len_bytes == 1 && *data == '\r') /* of an empty line? */
+		return exchange_keep_head(exchange, data, len_bytes);
 	exchange_begin_request(exchange);
 	switch (h1_parse_request(data, len_bytes, &request, &fault)) {
 	case H1_DONE:
@@ -173,9 +209,7 @@ static enum exchange_state exchange_parse_head(struct exchange *exchange, const 
 	case H1_NEED_MORE:
 		break;
 	}
-	if (exchange->inbox.len_bytes == 0 && inbox_put(&exchange->inbox, data, len_bytes))
-		return exchange_end(exchange, CLOSE_OUT_OF_MEMORY);
-	return EXCHANGE_HEAD;
+	return exchange_keep_head(exchange, data, len_bytes);
 }
 
 static enum exchange_state exchange_parse_inbox(struct exchange *exchange)

@@ -46,6 +46,7 @@ struct turn {
 	uint8_t client_minor;
 	bool client_keeps; /* it did not ask to close */
 	bool awaits_continue; /* the client may hold its body back until the origin says 100 */
+	size_t received_head_bytes; /* of exchange->request_bytes; the rest is body */
 	struct body request;
 	bool is_stopped; /* the origin takes no more of the request */
 	struct outbox to_origin;

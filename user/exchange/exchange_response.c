@@ -11,23 +11,42 @@
 #define RESPONSE_MAX_INTERIM 32
 #define RESPONSE_SMALL_HEAD 4096
 
-/* RFC 9110 section 9.2.2 and RFC 9112 section 9.3.1: the kept connection was closed under our
- * request, which means the same sent twice. */
-static bool turn_may_retry(const struct turn *turn)
+static bool request_body_is_whole(const struct exchange *exchange)
 {
-	return turn->conn->reused && !turn->is_begun && !turn->wish.fresh &&
-	       turn->request.kind == H1_BODY_NONE && h1_method_is_idempotent(turn->method);
+	const struct turn *turn = exchange->turn;
+	const struct body *body = &turn->request;
+
+	return exchange->request_bytes == turn->received_head_bytes &&
+	       (!body->is_relayed || body->relay.received_bytes == 0);
+}
+
+/*
+ * RFC 9110 section 9.2.2 and RFC 9112 section 9.3.1: the kept connection was closed under our
+ * request. Sent once more it means the same where nothing of it went out, or where its method is
+ * idempotent; and where its body is still here.
+ */
+static bool exchange_may_retry(const struct exchange *exchange)
+{
+	const struct turn *turn = exchange->turn;
+
+	if (!turn->conn->reused || turn->is_begun || turn->wish.fresh)
+		return false;
+	return turn->conn->io.sent_bytes == turn->origin_sent_mark ||
+	       (h1_method_is_idempotent(turn->method) && request_body_is_whole(exchange));
 }
 
 static enum exchange_state exchange_retry(struct exchange *exchange)
 {
 	struct turn *turn = exchange->turn;
 
+	if (turn->request.is_relayed)
+		relay_dir_done(&turn->request.relay);
 	turn_drop_origin(turn);
 	turn->wish.fresh = true;
 	turn->head_sent_bytes = 0;
 	turn->is_stopped = false;
 	turn->request.is_done = false;
+	turn->request.is_relayed = false;
 	return exchange_acquire(exchange);
 }
 
@@ -37,7 +56,7 @@ static enum exchange_state exchange_origin_failed(struct exchange *exchange, ssi
 	struct turn *turn = exchange->turn;
 	enum close_reason reason = CLOSE_ORIGIN_RESET;
 
-	if (turn_may_retry(turn))
+	if (exchange_may_retry(exchange))
 		return exchange_retry(exchange);
 	if (n == 0)
 		reason = CLOSE_ORIGIN_TRUNCATED;

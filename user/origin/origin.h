@@ -79,6 +79,8 @@ struct origin_conn {
 /* A wish for a connection; embedded in what waits. */
 struct origin_request {
 	bool fresh; /* never from the pool */
+	bool must_be_alive; /* what is sent cannot be sent twice: a kept connection is looked at
+			       once more before it is given out */
 	bool is_passed; /* bytes of the client's as they are: no TLS of our own around them */
 	bool writes_first; /* bytes will be written at once: they may go with the SYN */
 	const struct addr *client; /* for balancing by source, read by origin_acquire() only; NULL:

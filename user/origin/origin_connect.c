@@ -166,7 +166,8 @@ static const char *origin_attempt_host(const struct origin_attempt *attempt)
 	return attempt->origin->conf->servers[attempt->conn->server->index].host;
 }
 
-/* 0 or -ENOMEM. Without memory for sessions every handshake is a full one. */
+/* 0, -ENOMEM, or -EINVAL: there is no name to verify. Without memory for sessions every handshake
+ * is a full one. */
 static int origin_attempt_start_tls(struct origin_attempt *attempt)
 {
 	struct origin *origin = attempt->origin;
@@ -201,8 +202,12 @@ static void origin_attempt_connected(struct origin_attempt *attempt)
 		origin_attempt_ready(attempt);
 		return;
 	}
-	if (origin_attempt_start_tls(attempt))
+	err = origin_attempt_start_tls(attempt);
+	if (err == -ENOMEM)
 		origin_attempt_errno(attempt, attempt->conn->server, ENOMEM);
+	else if (err)
+		origin_attempt_next(attempt, attempt->conn->server, CLOSE_ORIGIN_UNVERIFIED,
+				    "no name that its certificate could be verified against");
 	else
 		origin_attempt_shake(attempt);
 }
@@ -270,7 +275,9 @@ void origin_attempt_go(struct origin_attempt *attempt, struct origin_server *ser
 
 	attempt->wish.tried[attempt->wish.n_tried++] = server;
 	attempt->is_connected = false;
-	attempt->conn = attempt->request->fresh ? NULL : origin_pool_take(attempt->origin, server);
+	attempt->conn = attempt->request->fresh ? NULL
+						: origin_pool_take(attempt->origin, server,
+								   attempt->request->must_be_alive);
 	if (attempt->conn) {
 		origin_attempt_succeed(attempt);
 		return;
@@ -343,7 +350,7 @@ static bool origin_acquire_idle(struct origin *origin, struct origin_request *re
 	if (origin_queue_is_used(origin) || origin_choose(origin, wish, &server) != ORIGIN_CHOSEN)
 		return false;
 	*ret_server = server;
-	conn = request->fresh ? NULL : origin_pool_take(origin, server);
+	conn = request->fresh ? NULL : origin_pool_take(origin, server, request->must_be_alive);
 	if (!conn)
 		return false;
 	stats_inc(STAT_ORIGIN_REUSES);

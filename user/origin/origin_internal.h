@@ -154,7 +154,8 @@ int origin_send_proxy_header(const struct conf_origin *conf, const struct proxy_
 			     int fd) MUST_CHECK;
 
 /* From the pool, with the places that its taker was given; NULL where there is none. */
-struct origin_conn *origin_pool_take(struct origin *origin, struct origin_server *server);
+struct origin_conn *origin_pool_take(struct origin *origin, struct origin_server *server,
+				     bool must_be_alive);
 
 /* Closes idle connections: to one server, or all. */
 void origin_pool_clear_server(struct origin_server *server);

@@ -79,21 +79,24 @@ static void origin_pool_remove(struct origin_conn *conn)
 	stats_add(STAT_ORIGIN_IDLE, -1);
 }
 
-/* Also a TLS ticket of the server ends the idle time: with user-space TLS it is read and kept, so
- * try. */
-static void origin_idle_event(struct origin_conn *conn)
+/* Nothing may come on an idle connection but TLS tickets, which are read and kept: the end, or
+ * bytes that nobody asked for, make it useless. */
+static bool origin_is_alive(struct origin_conn *conn)
 {
 	char byte;
 
-	if (!conn->io.readable)
-		return;
-	if (!conn->io.peer_closed && io_recv(&conn->io, &byte, sizeof(byte)) == -EAGAIN)
+	return !conn->io.peer_closed && io_recv(&conn->io, &byte, sizeof(byte)) == -EAGAIN;
+}
+
+static void origin_idle_event(struct origin_conn *conn)
+{
+	if (!conn->io.readable || origin_is_alive(conn))
 		return;
 	origin_pool_remove(conn);
 	origin_discard(conn);
 }
 
-struct origin_conn *origin_pool_take(struct origin *origin, struct origin_server *server)
+static struct origin_conn *origin_pool_pop(struct origin_server *server)
 {
 	struct list *node = list_first(&server->idle);
 	struct origin_conn *conn;
@@ -102,6 +105,21 @@ struct origin_conn *origin_pool_take(struct origin *origin, struct origin_server
 		return NULL;
 	conn = container_of(node, struct origin_conn, server_node);
 	origin_pool_remove(conn);
+	return conn;
+}
+
+/* RFC 9112, 9.3.1: a server may close at any time, and the loop tells only with its next events. */
+struct origin_conn *origin_pool_take(struct origin *origin, struct origin_server *server,
+				     bool must_be_alive)
+{
+	struct origin_conn *conn = origin_pool_pop(server);
+
+	while (conn && must_be_alive && !origin_is_alive(conn)) {
+		origin_discard(conn);
+		conn = origin_pool_pop(server);
+	}
+	if (!conn)
+		return NULL;
 	conn->has_place = true;
 	conn->has_group_place = origin->is_bounded;
 	conn->on_event = NULL;

@@ -332,6 +332,7 @@ void origin_acquire(struct origin *origin, struct origin_request *request)
 	assert_ptr_equal(origin, &rig_now->origin);
 	rig_now->n_acquired++;
 	rig_now->waiting = request;
+	rig_now->must_be_alive = request->must_be_alive;
 	/* Another module may use the scratch. */
 	memset(loop_scratch(rig_now->loop), 'Z', LOOP_SCRATCH_BYTES);
 	if (!rig_now->holds_answer)

@@ -55,6 +55,7 @@ struct rig {
 	struct origin_conn *pooled;
 	bool holds_answer; /* origin_acquire() waits for rig_answer() */
 	struct origin_request *waiting;
+	bool must_be_alive; /* the last wish says so */
 	enum close_reason refuses; /* CLOSE_DONE: it does not */
 };
 

@@ -388,6 +388,94 @@ static void test_unsafe_request_is_not_tried_again(void **state)
 	}
 }
 
+/* RFC 9112, 2.2: they are ignored, before a request and where none follows. */
+static void test_empty_lines_are_no_request(void **state)
+{
+	static const char *const lines[] = {"\r\n", "\r\n\r\n\r\n"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+		struct rig *rig = rig_new();
+
+		serve_one(rig);
+		rig_write(&rig->client, lines[i]);
+		rig_settle(rig);
+		rig_write(&rig->client, "\r");
+		rig_settle(rig);
+		assert_false(rig->exchange->is_request);
+		rig_write(&rig->client, "\n" RIG_GET);
+		rig_settle(rig);
+		rig_expect(rig, &rig->origins[0], RIG_GET_SEEN);
+		rig_write(&rig->origins[0], RIG_OK);
+		rig_expect(rig, &rig->client, RIG_OK);
+		rig_write(&rig->client, lines[i]);
+		rig_settle(rig);
+		assert_false(rig->exchange->is_request);
+		assert_int_equal(rig->exchange->inbox.len_bytes, 0);
+		rig_close(&rig->client);
+		rig_await_end(rig);
+		assert_int_equal(rig->end_reason, CLOSE_DONE);
+		assert_int_equal(rig->n_records, 2);
+		rig_free(rig);
+	}
+}
+
+/* Closed before anything was written: whatever it is, nobody has seen it. */
+static void test_unsent_request_is_tried_again(void **state)
+{
+	static const struct {
+		const char *request, *seen;
+	} cases[] = {
+	    {"POST /x HTTP/1.1\r\nHost: a.test\r\n\r\n",
+	     "POST /x HTTP/1.1\r\nHost: a.test\r\n" RIG_FORWARDED "\r\n"},
+	    {"POST /x HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\n\r\nabc",
+	     "POST /x HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\n" RIG_FORWARDED "\r\nabc"},
+	    {"POST /x HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n"
+	     "3\r\nabc\r\n0\r\n\r\n",
+	     "POST /x HTTP/1.1\r\nHost: a.test\r\n" RIG_FORWARDED
+	     "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct rig *rig = rig_new();
+
+		serve_one(rig);
+		rig_reset(&rig->origins[0]);
+		rig_write(&rig->client, cases[i].request);
+		rig_settle(rig);
+		assert_true(rig->must_be_alive);
+		assert_int_equal(rig->n_origins, 2);
+		rig_expect(rig, &rig->origins[1], cases[i].seen);
+		rig_write(&rig->origins[1], RIG_OK);
+		rig_expect(rig, &rig->client, RIG_OK);
+		rig_free(rig);
+	}
+}
+
+/* Idempotent, and its body has not come yet. */
+static void test_request_whose_body_is_still_to_come_is_tried_again(void **state)
+{
+	static const char seen[] =
+	    "PUT /x HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\n" RIG_FORWARDED "\r\n";
+	struct rig *rig = rig_new();
+
+	(void)state;
+	serve_one(rig);
+	assert_false(rig->must_be_alive); /* a GET may be sent twice */
+	rig_write(&rig->client, "PUT /x HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\n\r\n");
+	rig_settle(rig);
+	rig_expect(rig, &rig->origins[0], seen);
+	rig_close(&rig->origins[0]);
+	rig_settle(rig);
+	rig_expect(rig, &rig->origins[1], seen);
+	rig_write(&rig->client, "abc");
+	rig_expect(rig, &rig->origins[1], "abc");
+	rig_write(&rig->origins[1], RIG_OK);
+	rig_expect(rig, &rig->client, RIG_OK);
+	rig_free(rig);
+}
+
 static void test_begun_response_is_not_tried_again(void **state)
 {
 	struct rig *rig = rig_new();
@@ -697,6 +785,9 @@ int main(void)
 	    cmocka_unit_test(test_stale_connection_is_tried_again),
 	    cmocka_unit_test(test_is_tried_again_once),
 	    cmocka_unit_test(test_unsafe_request_is_not_tried_again),
+	    cmocka_unit_test(test_empty_lines_are_no_request),
+	    cmocka_unit_test(test_unsent_request_is_tried_again),
+	    cmocka_unit_test(test_request_whose_body_is_still_to_come_is_tried_again),
 	    cmocka_unit_test(test_begun_response_is_not_tried_again),
 	    cmocka_unit_test(test_surplus_is_never_a_response),
 	    cmocka_unit_test(test_no_content_with_a_body_to_come),

@@ -26,6 +26,45 @@ static void test_released_connection_is_used_again(void **state)
 	rig_teardown(&fixture);
 }
 
+/* The server has closed, or said something, and the loop has not told yet. */
+static void test_closed_connection_is_not_given_to_whoever_must_not_fail(void **state)
+{
+	(void)state;
+	for (int says = 0; says < 2; says++) {
+		struct fixture fixture;
+		struct origin_view *view;
+		struct wish wish;
+		int server;
+
+		rig_setup(&fixture, 1);
+		view = rig_view(&fixture);
+		rig_acquire(&fixture, view, &wish);
+		server = accept(fixture.listeners[0], NULL, NULL);
+		assert_true(server >= 0);
+		origin_release(wish.conn);
+		/* One that is alive is used again. */
+		wish = (struct wish){.request = {.on_ready = rig_on_ready, .must_be_alive = true}};
+		origin_acquire(origin_view_get(view, &fixture.origin), &wish.request);
+		assert_int_equal(wish.answers, 1);
+		assert_true(wish.conn->reused);
+		origin_release(wish.conn);
+		if (says)
+			assert_int_equal(send(server, "x", 1, MSG_NOSIGNAL), 1);
+		else
+			close(server);
+		wish = (struct wish){.request = {.on_ready = rig_on_ready, .must_be_alive = true}};
+		origin_acquire(origin_view_get(view, &fixture.origin), &wish.request);
+		rig_await(&fixture, &wish);
+		assert_non_null(wish.conn);
+		assert_false(wish.conn->reused);
+		origin_discard(wish.conn);
+		if (says)
+			close(server);
+		origin_view_free(view);
+		rig_teardown(&fixture);
+	}
+}
+
 static void test_pool_survives_a_reload_but_not_the_origin(void **state)
 {
 	struct fixture fixture;
@@ -225,6 +264,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_released_connection_is_used_again),
+	    cmocka_unit_test(test_closed_connection_is_not_given_to_whoever_must_not_fail),
 	    cmocka_unit_test(test_pool_survives_a_reload_but_not_the_origin),
 	    cmocka_unit_test(test_connection_closed_by_the_server_leaves_the_pool),
 	    cmocka_unit_test(test_pool_keeps_no_more_than_max_idle),
