@@ -608,6 +608,27 @@ def test_empty_lines_after_a_request_are_no_request(lab, start, raw):
         assert client.recv(1) == b""
 
 
+@pytest.mark.parametrize("how", ("interrupt", "timeout"))
+def test_requests_under_way_at_a_hard_stop_are_logged(lab, start, raw, how):
+    asked = threading.Event()
+    goes_on = threading.Event()
+
+    def answer(request, _):
+        asked.set()
+        goes_on.wait(60)
+        return None
+
+    raw(answer)
+    daemon = start(config(lab, process={"drain_timeout": "200ms" if how == "timeout" else "1h"}))
+    with lab.client.connect(lab.node.address, PORT) as client:
+        client.sendall(b"POST /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert asked.wait(20)
+        assert daemon.process.stop(signal.SIGTERM if how == "timeout" else signal.SIGINT) == 0
+        goes_on.set()
+    [line] = [line for line in daemon.log().splitlines() if " request " in line]
+    assert "method=POST" in line and "path=/slow" in line and "reason=shutdown" in line, line
+
+
 def test_early_answer_to_a_large_upload(lab, start, raw, tmp_path):
     """The origin refuses by the head alone, and the client still reads why."""
     listener = lab.origins[1].listen(RAW_PORT)

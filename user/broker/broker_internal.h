@@ -197,4 +197,68 @@ void raise_open_files(void);
 /* Of a listening socket, also one in use; what is 0 goes back to the host's setting. */
 void broker_socket_set_options(int fd, const struct conf_socket *options, bool is_unix);
 
+/* ---- broker.c ---- */
+
+/* How long the worker may take to answer a bundle. */
+#define BROKER_REPLY_TIMEOUT_MS 30000
+
+enum broker_state {
+	BROKER_STARTING, /* a fresh worker was offered a bundle: RUNNING, or the end */
+	BROKER_RUNNING, /* until a reload (OFFERING), or the worker's death (BACKOFF) */
+	BROKER_OFFERING, /* a running worker was offered the next bundle: RUNNING, or BACKOFF */
+	BROKER_BACKOFF, /* no worker, the listeners stay open: STARTING after a while */
+	BROKER_DRAINING, /* told to stop: the end when the worker has ended */
+};
+
+struct broker {
+	const char *config_path;
+	enum broker_state state;
+	bool is_ending; /* the loop is told to stop */
+	int exit_status;
+	struct loop *loop;
+	struct watch signal_watch;
+	struct watch child_watch; /* fd -1: not watched */
+	struct timer reply_timer;
+	struct timer restart_timer;
+	struct timer kill_timer;
+	struct host host;
+	struct control *control;
+	struct child child;
+	unsigned int short_lives; /* workers in a row that died young */
+	uint64_t last_number; /* of the newest bundle */
+	bool reload_wanted;
+	bool files_changed; /* a reload of the same text is wanted */
+	struct file_watch *file_watch;
+	struct generation current;
+	struct generation next; /* conf NULL: nothing is on offer */
+	struct conf_diag *next_diag; /* its warnings */
+};
+
+/* The loop ends, and with it the process. */
+void broker_stop(struct broker *broker, int exit_status);
+
+/* ---- broker_reload.c ---- */
+
+/* Reads the configuration, or takes the text in force, and opens what it names into `next`. 0, or
+ * -errno with the reasons in `diag`. */
+int broker_prepare(struct broker *broker, bool same_text, struct conf_diag *diag) MUST_CHECK;
+void broker_drop_next(struct broker *broker);
+void broker_configure_log(const struct conf *conf);
+
+/* Offers `next`, or `current` where there is none, to the worker. */
+void broker_offer(struct broker *broker);
+bool broker_awaits_reply(const struct broker *broker);
+void broker_on_reply(struct broker *broker, const struct bundle_reply *reply);
+
+/* What is on offer comes to nothing; "why" lines in `text`. */
+void broker_refused(struct broker *broker, const char *text);
+
+/* "taken N" and the warnings, or "refused" and the reasons, to whoever asked for this reload. */
+void broker_answer(struct broker *broker, const char *verdict, const char *text);
+
+/* Does what was asked for, if now is the time. */
+void broker_reload(struct broker *broker);
+void broker_on_reload(void *argument);
+void broker_on_files(void *argument, const char *path);
+
 #endif

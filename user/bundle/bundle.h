@@ -77,6 +77,7 @@ int bundle_read(int fd, size_t max_bytes, char **ret_data, size_t *ret_len_bytes
 
 /* Blocking. 0 or -errno. */
 int bundle_send(int socket_fd, const struct bundle *bundle) MUST_CHECK;
+/* The second time it means: end at once. */
 int bundle_send_drain(int socket_fd) MUST_CHECK;
 
 /* Waits for one whole message; every field is checked. `ret_bundle` is set for

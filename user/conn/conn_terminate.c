@@ -159,6 +159,8 @@ enum conn_state conn_step_http(struct conn *conn)
 
 void conn_terminate_done(struct conn *conn)
 {
+	if (conn->exchange)
+		exchange_abort(conn->exchange, conn->reason);
 	exchange_free(conn->exchange);
 	conn->exchange = NULL;
 }

@@ -227,6 +227,12 @@ void exchange_drain(struct exchange *exchange)
 		exchange_set_deadline(exchange, EXCHANGE_FRESH_MS);
 }
 
+void exchange_abort(struct exchange *exchange, enum close_reason reason)
+{
+	exchange->is_reported = true;
+	exchange_finish_request(exchange, reason);
+}
+
 void exchange_free(struct exchange *exchange)
 {
 	if (!exchange)

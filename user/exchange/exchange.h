@@ -76,6 +76,10 @@ void exchange_run(struct exchange *exchange);
  * none is it ends at once; before the first request, after a second. May call on_end. */
 void exchange_drain(struct exchange *exchange);
 
+/* The connection is closed whatever the exchange does: reports the request under way, if there is
+ * one. on_end is not called; only exchange_free() may follow. */
+void exchange_abort(struct exchange *exchange, enum close_reason reason);
+
 /* Cancels what is under way. Takes NULL. */
 void exchange_free(struct exchange *exchange);
 

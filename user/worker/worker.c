@@ -67,7 +67,9 @@ static void worker_broker_event(struct watch *watch, uint32_t events UNUSED)
 		worker_drain(worker);
 		return;
 	}
-	if (message == BUNDLE_MESSAGE_DRAIN)
+	if (message == BUNDLE_MESSAGE_DRAIN && worker->is_draining)
+		loop_stop(worker->loop);
+	else if (message == BUNDLE_MESSAGE_DRAIN)
 		worker_drain(worker);
 	else
 		worker_take_bundle(worker, bundle);
