@@ -143,11 +143,11 @@ static QUANTITY(shape_chat_bytes, conf_quantity_size, "a size", 1, 65536);
 static QUANTITY(shape_window, conf_quantity_size, "a size", 65536, 1LL << 30);
 
 static const struct conf_key relay_keys[] = {
-    KEY("bulk", shape_bulk, "256KiB",
+    KEY("bulk", shape_bulk, "64KiB",
 	"A direction that brought so much without a pause moves from copying to a pipe."),
-    KEY("chat_messages", conf_shape_count, "32",
+    KEY("chat_messages", conf_shape_count, "8",
 	"A connection moves to sockmap after so many small messages in a row."),
-    KEY("chat_bytes", shape_chat_bytes, "4KiB", "A message that is no larger is small."),
+    KEY("chat_bytes", shape_chat_bytes, "16KiB", "A message that is no larger is small."),
     KEY("window", shape_window, "1MiB",
 	"What sockmap may have on its way in a direction; past it the process takes over until "
 	"the receiver has caught up."),

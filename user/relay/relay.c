@@ -5,9 +5,9 @@
 
 #include <errno.h>
 
-/* Built-in tuning; what was measured is in docs/benchmarks.md. */
-#define RELAY_CHAT_MESSAGES 64
-#define RELAY_CHAT_MAX_BYTES 4096
+/* Built-in tuning; what was measured is in docs/relay.md. */
+#define RELAY_CHAT_MESSAGES 8
+#define RELAY_CHAT_MAX_BYTES 16384
 
 static const struct conf_relay_tuning relay_default_tuning = {.sockmap = true};
 

@@ -15,7 +15,7 @@
 
 /* Reading this much in full scratches makes a direction bulk: from here on a pipe is cheaper than
  * copying. */
-#define RELAY_BULK_BYTES (4 * LOOP_SCRATCH_BYTES)
+#define RELAY_BULK_BYTES LOOP_SCRATCH_BYTES
 
 /* So many reads in a row that only copying could do: there is nothing to splice. */
 #define RELAY_DRY_READS 4

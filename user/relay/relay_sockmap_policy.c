@@ -19,8 +19,8 @@
 #define SOCKMAP_LAGS_MAX 4
 /* More than this between two looks, in segments that are not small: bulk. */
 #define SOCKMAP_BULK_BYTES (1 << 20)
-/* A stream that says nothing for so long goes back: what it holds, here and in the kernel, is half
- * as much again as a connection without it. */
+/* A stream that says nothing for so long goes back: it holds a third more than a connection that is
+ * not in it, and more in the kernel, too. */
 #define SOCKMAP_IDLE_MS 30000
 /* After each return to user space the stream has to prove so many times more that it chats. */
 #define SOCKMAP_BACKOFF 8

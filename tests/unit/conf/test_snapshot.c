@@ -202,9 +202,9 @@ static void test_fallbacks_of_streams(void **state)
 	(void)state;
 	assert_null(conf->dns_servers);
 	assert_int_equal(conf->log_interval_s, 0);
-	assert_int_equal(conf->relay.bulk_bytes, 256 << 10);
-	assert_int_equal(conf->relay.chat_messages, 32);
-	assert_int_equal(conf->relay.chat_max_bytes, 4096);
+	assert_int_equal(conf->relay.bulk_bytes, 64 << 10);
+	assert_int_equal(conf->relay.chat_messages, 8);
+	assert_int_equal(conf->relay.chat_max_bytes, 16 << 10);
 	assert_int_equal(conf->relay.sockmap_window_bytes, 1 << 20);
 	assert_true(conf->relay.sockmap);
 	assert_int_equal(
