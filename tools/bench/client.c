@@ -318,7 +318,16 @@ static void print_result(const struct client *client, const struct usage *start,
 static int client_run(struct client *client)
 {
 	struct usage start, end;
-	int ret = crowd_open(&client->address, client->n_idle);
+	struct crowd crowd = {
+	    .address = &client->address,
+	    .n_conns = client->n_idle,
+	    .tls = client->tls,
+	    .server_name = client->server_name,
+	    .request = client->request,
+	    .request_len = client->request_len,
+	    .body_bytes = client->body_bytes,
+	};
+	int ret = crowd_open(&crowd);
 
 	for (unsigned int i = 0; i < client->n_conns && ret == 0; i++)
 		ret = conn_open(client, &client->conns[i]);
@@ -392,7 +401,7 @@ static int parse_options(struct client *client, int argc, char **argv)
 		}
 	}
 	if (!client->mode || client->n_conns == 0 || optind + 1 != argc ||
-	    (ca_file && (!client->server_name || client->n_idle)))
+	    (ca_file && !client->server_name))
 		return -EINVAL;
 	if (ca_file && !(client->tls = link_client_context(ca_file, client->mode->resumes)))
 		return -EINVAL;

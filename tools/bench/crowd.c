@@ -13,7 +13,7 @@
 
 #define CROWD_PATIENCE_S 10
 
-static int exchange_one(int fd)
+static int exchange_message(int fd)
 {
 	char sent[MESSAGE_BYTES], got[MESSAGE_BYTES];
 
@@ -25,7 +25,39 @@ static int exchange_one(int fd)
 	return memcmp(sent, got, sizeof(got)) == 0 ? 0 : -EBADMSG;
 }
 
-static int join_one(const struct sockaddr_in *address)
+/* A whole response: its head, and a body of the length that was asked for. */
+static bool response_is_whole(const char *data, size_t len_bytes, size_t body_bytes)
+{
+	const char *end = memmem(data, len_bytes, "\r\n\r\n", 4);
+
+	return end && (size_t)(data + len_bytes - (end + 4)) >= body_bytes;
+}
+
+/* Over TLS; the socket blocks, so every call is done when it returns. */
+static int exchange_request(const struct crowd *crowd, int fd)
+{
+	char got[HEAD_BYTES + 65536];
+	struct link link;
+	size_t len = 0;
+	int ret = link_init(&link, fd, crowd->tls, crowd->server_name);
+
+	if (ret == 0)
+		ret = link_handshake(&link);
+	if (ret < 0)
+		return ret;
+	if (link_write(&link, crowd->request, crowd->request_len) != (ssize_t)crowd->request_len)
+		return -EIO;
+	while (!response_is_whole(got, len, crowd->body_bytes)) {
+		ssize_t n = link_read(&link, got + len, sizeof(got) - len);
+
+		if (n <= 0)
+			return -EIO;
+		len += (size_t)n;
+	}
+	return memcmp(got, "HTTP/1.1 200", 12) == 0 ? 0 : -EBADMSG;
+}
+
+static int join_one(const struct crowd *crowd)
 {
 	struct timeval patience = {.tv_sec = CROWD_PATIENCE_S};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -34,16 +66,16 @@ static int join_one(const struct sockaddr_in *address)
 		return -errno;
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0)
+	if (connect(fd, (const struct sockaddr *)crowd->address, sizeof(*crowd->address)) < 0)
 		return -errno;
-	return exchange_one(fd);
+	return crowd->tls ? exchange_request(crowd, fd) : exchange_message(fd);
 }
 
-int crowd_open(const struct sockaddr_in *address, unsigned int n_conns)
+int crowd_open(const struct crowd *crowd)
 {
 	int ret = 0;
 
-	for (unsigned int i = 0; i < n_conns && ret == 0; i++)
-		ret = join_one(address);
+	for (unsigned int i = 0; i < crowd->n_conns && ret == 0; i++)
+		ret = join_one(crowd);
 	return ret;
 }

@@ -94,8 +94,19 @@ struct usage_memory {
 
 struct usage_memory usage_memory(const struct usage_pids *pids);
 
-/* Opens connections that make one exchange of MESSAGE_BYTES with an echo and are silent from then
- * on. They stay open until the process ends. 0 or -errno. */
-int crowd_open(const struct sockaddr_in *address, unsigned int n_conns);
+/* Connections that make one exchange and are silent from then on: MESSAGE_BYTES with an echo, or
+ * over TLS an HTTP request. */
+struct crowd {
+	const struct sockaddr_in *address;
+	unsigned int n_conns;
+	SSL_CTX *tls; /* NULL: an echo, in the clear */
+	const char *server_name;
+	const char *request;
+	size_t request_len;
+	size_t body_bytes;
+};
+
+/* They stay open until the process ends. 0 or -errno. */
+int crowd_open(const struct crowd *crowd);
 
 #endif

@@ -38,7 +38,7 @@ ROWS = (
     Row("h1-reencrypt", "reencrypt", "https", "http", 32, HTTP),
     Row("tls-handshake", "tls", "http", "http-short", 32, CONNECT),
     Row("tls-resume", "tls", "http", "http-resume", 32, CONNECT),
-    Row("tls-idle-mem", "tls", "http", "http", 2000, ("memory",)),
+    Row("tls-idle-mem", "tls", "http", "http", 1, ("memory", "memory_per_connection"), idle=1000),
 )
 
 
