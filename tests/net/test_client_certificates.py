@@ -43,6 +43,17 @@ class Pki:
         bundle.write_text(chain.read_text() + "".join(one.chain.read_text() for one in above) + key.read_text())
         return Certificate(chain, key, bundle)
 
+    def forge(self, certificate):
+        """The same with another signature."""
+        der = certificate.chain.with_suffix(".der")
+        openssl("x509", "-in", certificate.chain, "-outform", "der", "-out", der)
+        data = bytearray(der.read_bytes())
+        data[-1] ^= 1
+        body = base64.encodebytes(bytes(data)).decode()
+        forged = certificate.chain.with_suffix(".forged")
+        forged.write_text(f"-----BEGIN CERTIFICATE-----\n{body}-----END CERTIFICATE-----\n")
+        return Certificate(forged, certificate.key, forged)
+
     def revocations(self, *revoked, until=("-crlhours", 24)):
         """A revocation list of the root."""
         index, config, crl = (self.directory / name for name in ("index.txt", "ca.cnf", "root.crl"))
@@ -125,6 +136,7 @@ def test_who_is_refused_and_how(lab, serve, authority, pki, tmp_path):
         revoked: (44, 44, "revoked", "certificate revoked .*CN=revoked"),
         stranger: (48, 48, "untrusted", "unable to get local issuer certificate .*CN=stranger"),
         own: (48, 48, "untrusted", "self.signed certificate .*CN=own"),
+        pki.forge(pki.make("forged")): (51, 51, "bad", "certificate signature failure .*CN=forged"),
         pki.make("server", extensions="extendedKeyUsage=serverAuth"): (43, 43, "bad", "purpose .*CN=server"),
     }
     for version, place in (("-tls1_3", 0), ("-tls1_2", 1)):

@@ -307,7 +307,9 @@ static enum tls_progress shake_explain(struct tls_stream *stream)
 	unsigned long code = ERR_peek_error();
 	bool is_silent = !code || ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
 
-	if (ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED &&
+	/* What went wrong in the verification may stand before it: a signature that is not right.
+	 */
+	if (ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_CERTIFICATE_VERIFY_FAILED &&
 	    SSL_get_verify_result(stream->ssl) != X509_V_OK)
 		return shake_unverified(stream);
 	if (ERR_GET_REASON(code) == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) {

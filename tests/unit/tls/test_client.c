@@ -16,7 +16,7 @@
 
 #define HOST "origin.example"
 
-static struct lab_identity authority, site, stranger, expired, other_name;
+static struct lab_identity authority, site, stranger, expired, other_name, forged;
 static bool by_kernel;
 
 static void make_pin(const struct lab_identity *identity, uint8_t pin[CONF_PIN_BYTES])
@@ -167,6 +167,10 @@ static void failures_have_kinds(void **state)
 	assert_fault(meet_once(&conf, &wish), TLS_FAULT_EXPIRED, "certificate has expired");
 	wish.identity = &other_name;
 	assert_fault(meet_once(&conf, &wish), TLS_FAULT_NAME, "(expected \"" HOST "\")");
+	wish.identity = &forged;
+	assert_fault(meet_once(&conf, &wish), TLS_FAULT_CERTIFICATE,
+		     "certificate not accepted: certificate signature failure");
+	assert_int_equal(meet_once(&conf, &wish).progress, TLS_UNVERIFIED);
 	wish.identity = NULL; /* nothing to show: an alert */
 	assert_fault(meet_once(&conf, &wish), TLS_FAULT_ALERT,
 		     "the peer sent the alert \"handshake failure\"");
@@ -360,6 +364,8 @@ static int set_up(void **state)
 	lab_make_identity(&wish, &stranger);
 	wish.issuer = &authority;
 	lab_make_identity(&wish, &site);
+	lab_make_identity(&wish, &forged);
+	assert_true(X509_sign(forged.certificate, stranger.key, EVP_sha256()) > 0);
 	wish.days_from = -20;
 	wish.days_to = -10;
 	lab_make_identity(&wish, &expired);
@@ -380,6 +386,7 @@ static int tear_down(void **state)
 	lab_free_identity(&stranger);
 	lab_free_identity(&expired);
 	lab_free_identity(&other_name);
+	lab_free_identity(&forged);
 	return 0;
 }
 
