@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define ERRORS_MAX 1000u
+#define ANSWER_BYTES 128u /* to a request with a body */
 
 enum answer { ANSWER_ENDLESS, ANSWER_MESSAGE, ANSWER_HTTP };
 
@@ -27,12 +28,17 @@ struct mode {
 	bool one_exchange; /* a new connection for every exchange; its latency counts from connect()
 			    */
 	bool resumes; /* TLS: a session is offered, and must be resumed */
+	bool has_body; /* of a request */
 };
 
 static const struct mode modes[] = {
-    {"bulk", ANSWER_ENDLESS, false, false},   {"rr", ANSWER_MESSAGE, false, false},
-    {"short", ANSWER_MESSAGE, true, false},   {"http", ANSWER_HTTP, false, false},
-    {"http-short", ANSWER_HTTP, true, false}, {"http-resume", ANSWER_HTTP, true, true},
+    {.name = "bulk", .answer = ANSWER_ENDLESS},
+    {.name = "rr", .answer = ANSWER_MESSAGE},
+    {.name = "short", .answer = ANSWER_MESSAGE, .one_exchange = true},
+    {.name = "http", .answer = ANSWER_HTTP},
+    {.name = "http-short", .answer = ANSWER_HTTP, .one_exchange = true},
+    {.name = "http-resume", .answer = ANSWER_HTTP, .one_exchange = true, .resumes = true},
+    {.name = "put", .answer = ANSWER_HTTP, .has_body = true},
 };
 
 struct conn {
@@ -41,6 +47,7 @@ struct conn {
 	uint64_t started_ns; /* of the exchange under way */
 	size_t head_len;
 	size_t body_left; /* of a response whose head is complete */
+	size_t unsent; /* of a request's body */
 	bool in_body;
 	char head[HEAD_BYTES];
 };
@@ -80,6 +87,7 @@ static int conn_open(struct client *client, struct conn *conn)
 	conn->connected = false;
 	conn->head_len = 0;
 	conn->in_body = false;
+	conn->unsent = 0;
 	ret = link_init(&conn->link, fd, client->tls, client->server_name);
 	if (ret < 0)
 		return ret;
@@ -99,13 +107,32 @@ static int conn_reopen(struct client *client, struct conn *conn, bool failed)
 	return conn_open(client, conn);
 }
 
+/* As much of a request's body as the connection takes now. */
+static int send_body(struct client *client, struct conn *conn)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = conn};
+	size_t len = conn->unsent < sizeof(scratch) ? conn->unsent : sizeof(scratch);
+	ssize_t n = link_write(&conn->link, scratch, len);
+
+	if (n < 0 && n != -EAGAIN)
+		return (int)n;
+	if (n > 0 && client->measuring)
+		client->bytes += (size_t)n;
+	conn->unsent -= n > 0 ? (size_t)n : 0;
+	event.events |= conn->unsent > 0 ? EPOLLOUT : 0u;
+	return epoll_ctl(client->epoll_fd, EPOLL_CTL_MOD, conn->link.fd, &event) < 0 ? -errno : 0;
+}
+
 static int send_request(struct client *client, struct conn *conn)
 {
 	ssize_t n = link_write(&conn->link, client->request, client->request_len);
 
 	if (n < 0)
 		return (int)n;
-	return (size_t)n == client->request_len ? 0 : -EMSGSIZE;
+	if ((size_t)n != client->request_len)
+		return -EMSGSIZE;
+	conn->unsent = client->mode->has_body ? client->body_bytes : 0;
+	return conn->unsent > 0 ? send_body(client, conn) : 0;
 }
 
 static int conn_connected(struct client *client, struct conn *conn)
@@ -184,7 +211,8 @@ static ssize_t take_http(struct client *client, struct conn *conn, const char *d
 		return conn->head_len == sizeof(conn->head) - 1 ? -EBADMSG : (ssize_t)used;
 	end[2] = '\0';
 	ret = head_parse(conn->head, &conn->body_left);
-	if (ret < 0 || conn->body_left != client->body_bytes)
+	if (ret < 0 ||
+	    conn->body_left != (client->mode->has_body ? ANSWER_BYTES : client->body_bytes))
 		return -EBADMSG;
 	conn->in_body = true;
 	return (end + 4) - (conn->head + before);
@@ -246,13 +274,26 @@ static int conn_read(struct client *client, struct conn *conn)
 			return 0;
 		if (n <= 0)
 			return n < 0 ? (int)n : -ECONNRESET;
-		if (client->measuring)
+		if (client->measuring && !client->mode->has_body)
 			client->bytes += (size_t)n;
 		ret = take(client, conn, scratch, (size_t)n);
 		if (ret != 0)
 			return ret < 0 ? ret : 0;
 	} while (conn->link.ssl && SSL_pending(conn->link.ssl) > 0);
 	return 0;
+}
+
+static int conn_event(struct client *client, struct conn *conn, uint32_t events)
+{
+	int ret = 0;
+
+	if (!conn->connected)
+		return conn_connected(client, conn);
+	if (events & ~(uint32_t)EPOLLOUT)
+		ret = conn_read(client, conn);
+	if (ret == 0 && (events & EPOLLOUT) && conn->unsent > 0)
+		ret = send_body(client, conn);
+	return ret;
 }
 
 static int client_poll(struct client *client, uint64_t until_ns)
@@ -268,8 +309,7 @@ static int client_poll(struct client *client, uint64_t until_ns)
 			return -errno;
 		for (int i = 0; i < n; i++) {
 			struct conn *conn = events[i].data.ptr;
-			int ret = conn->connected ? conn_read(client, conn)
-						  : conn_connected(client, conn);
+			int ret = conn_event(client, conn, events[i].events);
 
 			if (ret < 0)
 				ret = conn_reopen(client, conn, true);
@@ -412,7 +452,12 @@ static void make_request(struct client *client)
 {
 	int len = MESSAGE_BYTES;
 
-	if (client->mode->answer == ANSWER_HTTP)
+	if (client->mode->has_body)
+		len = snprintf(
+		    client->request, sizeof(client->request),
+		    "PUT /%u HTTP/1.1\r\nHost: %s\r\nContent-Length: %zu\r\n\r\n", ANSWER_BYTES,
+		    client->server_name ? client->server_name : "bench.test", client->body_bytes);
+	else if (client->mode->answer == ANSWER_HTTP)
 		len = snprintf(client->request, sizeof(client->request),
 			       "GET /%zu HTTP/1.1\r\nHost: %s\r\n\r\n", client->body_bytes,
 			       client->server_name ? client->server_name : "bench.test");

@@ -51,7 +51,7 @@ int main(int argc, char **argv)
 		return client_main(argc - 1, argv + 1);
 	if (argc >= 2 && strcmp(argv[1], "origin") == 0)
 		return origin_main(argc - 1, argv + 1);
-	fputs("usage: load client -m bulk|rr|short|http [-c CONNECTIONS] [-i IDLE] [-w "
+	fputs("usage: load client -m bulk|rr|short|http|put [-c CONNECTIONS] [-i IDLE] [-w "
 	      "WARMUP_S] [-d DURATION_S] [-b BODY_BYTES]\n"
 	      "                   [-t CA_FILE -s SERVER_NAME] [-p PID,PID...] ADDRESS:PORT\n"
 	      "       load origin [-k PEM_FILE] source|echo|http|https=ADDRESS:PORT...\n",

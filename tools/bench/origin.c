@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The origin of the load tool: an endless source that starts at the first byte it gets, an echo of
- * small messages, and HTTP/1.1 over plain TCP or TLS whose path is the length of the body (GET
- * /128). It is as cheap as it can be, so that what is measured is the proxy: it trusts its clients,
- * and must not meet others.
+ * small messages, and HTTP/1.1 over plain TCP or TLS whose path is the length of the answer's body
+ * (GET /128, PUT /128). It is as cheap as it can be, so that what is measured is the proxy: it
+ * trusts its clients, and must not meet others.
  */
 #include "load.h"
 
@@ -33,6 +33,8 @@ struct peer {
 	const char *out;
 	size_t out_len;
 	size_t head_len;
+	size_t body_left; /* of a request, from when its head is complete */
+	size_t answer_bytes;
 	char head[HEAD_BYTES];
 };
 
@@ -128,26 +130,57 @@ static int peer_write(struct peer *peer)
 	return 0;
 }
 
-static int take_http(struct peer *peer, const char *data, size_t len)
+static int answer(struct peer *peer)
 {
-	struct response *response;
+	struct response *response = response_get(peer->answer_bytes);
 
-	if (len >= sizeof(peer->head) - peer->head_len)
-		return -EMSGSIZE;
-	memcpy(peer->head + peer->head_len, data, len);
-	peer->head_len += len;
-	peer->head[peer->head_len] = '\0';
-	if (peer->head_len < 4 || memcmp(peer->head + peer->head_len - 4, "\r\n\r\n", 4) != 0)
-		return 0;
-	if (strncmp(peer->head, "GET /", 5) != 0)
-		return -EBADMSG;
-	peer->head_len = 0;
-	response = response_get(strtoul(peer->head + 5, NULL, 10));
 	if (!response)
 		return -ENOMEM;
 	peer->out = response->data;
 	peer->out_len = response->len_bytes;
 	return peer_write(peer);
+}
+
+/* Returns how many of the bytes belong to the head; `peer->answer_bytes` is set when it is
+ * complete. */
+static ssize_t take_head(struct peer *peer, const char *data, size_t len)
+{
+	size_t before = peer->head_len, room = sizeof(peer->head) - 1 - before;
+	size_t used = len < room ? len : room;
+	const char *end, *length;
+
+	memcpy(peer->head + before, data, used);
+	peer->head_len += used;
+	peer->head[peer->head_len] = '\0';
+	end = strstr(peer->head, "\r\n\r\n");
+	if (!end)
+		return used == len ? (ssize_t)used : -EMSGSIZE;
+	if (strncmp(peer->head, "GET /", 5) != 0 && strncmp(peer->head, "PUT /", 5) != 0)
+		return -EBADMSG;
+	length = strcasestr(peer->head, "\r\ncontent-length:");
+	peer->body_left = length && length < end ? strtoul(length + 17, NULL, 10) : 0;
+	peer->answer_bytes = strtoul(peer->head + 5, NULL, 10);
+	peer->head_len = 0;
+	return end + 4 - (peer->head + before);
+}
+
+static int take_http(struct peer *peer, const char *data, size_t len)
+{
+	while (len > 0) {
+		size_t body = len < peer->body_left ? len : peer->body_left;
+		ssize_t used = (ssize_t)body;
+
+		peer->body_left -= body;
+		if (body == 0)
+			used = take_head(peer, data, len);
+		if (used < 0)
+			return (int)used;
+		data += used;
+		len -= (size_t)used;
+		if (peer->head_len == 0 && peer->body_left == 0)
+			return len == 0 ? answer(peer) : -EBADMSG; /* nobody here pipelines */
+	}
+	return 0;
 }
 
 static int peer_take(struct peer *peer, const char *data, size_t len)

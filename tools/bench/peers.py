@@ -201,13 +201,14 @@ class Nginx(Contestant):
         return f"stream {{ server {{ listen {self.address(place)} backlog=4096; proxy_pass {origin_of(place, row)}; }} }}\n"
 
     def http(self, place, row, folder):
-        listen_tls = f"ssl_certificate {place.site}; ssl_certificate_key {place.site};" if LANES[row.lane] else ""
+        listen_tls = f"ssl_certificate {place.site}; ssl_certificate_key {place.site}; ssl_conf_command Options KTLS;" if LANES[row.lane] else ""
         scheme, origin_tls = "http", ""
         if row.lane == "reencrypt":
             scheme = "https"
             origin_tls = (
                 f"proxy_ssl_verify on; proxy_ssl_trusted_certificate {place.ca};"
                 f"proxy_ssl_server_name on; proxy_ssl_name {SERVER_NAME}; proxy_ssl_protocols TLSv1.2 TLSv1.3;"
+                "proxy_ssl_conf_command Options KTLS;"
             )
         temporary = "".join(
             f"    {kind}_temp_path {folder}/{kind};\n"
@@ -218,6 +219,8 @@ class Nginx(Contestant):
             "    access_log off;\n"
             f"{temporary}"
             "    keepalive_requests 1000000000;\n"
+            # Bodies go on as they come; and TLS by the kernel, where it has that.
+            "    client_max_body_size 0; proxy_request_buffering off; proxy_max_temp_file_size 0;\n"
             f"    upstream origin {{ server {origin_of(place, row)}; keepalive 128; keepalive_requests 1000000000; }}\n"
             "    server {\n"
             f"        listen {self.address(place)}{' ssl' if LANES[row.lane] else ''} backlog=4096;\n"

@@ -10,6 +10,10 @@ CONNECT = ("connections", "cpu_per_connection", "p50", "p99")
 HTTP = ("requests", "cpu_per_request", "p50", "p99", "memory")
 
 
+PER_BYTE = ("instructions_per_byte",)
+PER_REQUEST = ("instructions_per_request",)
+
+
 @dataclass(frozen=True)
 class Row:
     id: str
@@ -21,6 +25,7 @@ class Row:
     body_bytes: int = 128  # HTTP only
     in_packet_path: bool = False  # some contestant works on packets: see the head of __main__.py
     idle: int = 0  # connections that are open and silent meanwhile
+    in_vm: bool = False  # what the proxy's processes execute is counted, where the kernel does TLS: vm.py
 
 
 ROWS = (
@@ -39,14 +44,18 @@ ROWS = (
     Row("tls-handshake", "tls", "http", "http-short", 32, CONNECT),
     Row("tls-resume", "tls", "http", "http-resume", 32, CONNECT),
     Row("tls-idle-mem", "tls", "http", "http", 1, ("memory", "memory_per_connection"), idle=1000),
+    Row("vm-tls-down", "tls", "http", "http", 1, PER_BYTE, body_bytes=4 << 20, in_vm=True),
+    Row("vm-tls-up", "tls", "http", "put", 1, PER_BYTE, body_bytes=4 << 20, in_vm=True),
+    Row("vm-tls-16k", "tls", "http", "http", 4, PER_REQUEST, body_bytes=16384, in_vm=True),
+    Row("vm-tls-reencrypt", "reencrypt", "https", "http", 1, PER_BYTE, body_bytes=4 << 20, in_vm=True),
 )
 
 
 def pick(words):
     """The rows named in a BENCH variable, in the order of the table; unknown names are a ValueError."""
     wanted = words.replace(",", " ").split()
-    known = {row.id for row in ROWS}
+    known = [row.id for row in ROWS]
     unknown = [word for word in wanted if word not in known]
     if unknown:
-        raise ValueError(f"no such row: {' '.join(unknown)}; there are: {' '.join(row.id for row in ROWS)}")
+        raise ValueError(f"no such row: {' '.join(unknown)}; there are: {' '.join(known)}")
     return [row for row in ROWS if not wanted or row.id in wanted]
