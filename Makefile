@@ -147,7 +147,7 @@ $(FUZZERS): %: %.o $(BUILD)/fuzz/libpenstock.a
 	$(call say,LD,$@)
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ $(LDFLAGS) $(OUR_LIBS)
 
-.PHONY: test-binaries fuzz-binaries check test unit vm-test fuzz bench demo
+.PHONY: test-binaries fuzz-binaries check test unit vm-test vm-accept fuzz bench demo
 test-binaries: $(TESTS) $(BUILD)/asan/penstock
 fuzz-binaries: $(FUZZERS)
 
@@ -169,6 +169,10 @@ include tools/vm/vm.mk
 vm-test: ## the tests that need another kernel, in QEMU
 	$(Q)tools/deps --if-missing build test
 	+$(Q)$(AS_ROOT) env $(RUN_TESTS) build:vm-binaries vm
+
+vm-accept: ## take what a request costs now, in instructions, as what it may cost
+	+$(Q)$(MAKE) --no-print-directory all $(BUILD)/bench/load
+	$(Q)$(AS_ROOT) env BUILD='$(BUILD)' $(PYTHON) tools/bench/vm.py accept
 
 fuzz: ## run every fuzzer for FUZZ_SECONDS (10)
 	+$(Q)$(RUN_TESTS) build:fuzz-binaries fuzz

@@ -18,6 +18,7 @@ import lab as laboratory  # noqa: E402
 import report  # noqa: E402
 import rows  # noqa: E402
 import stats  # noqa: E402
+import vm  # noqa: E402
 
 
 def run_of(**changed):
@@ -31,7 +32,18 @@ def run_of(**changed):
 def test_metrics_have_the_units_they_claim():
     values = {name: metric.value(run_of()) for name, metric in stats.METRICS.items()}
     assert values == {"throughput": 2000, "cpu_per_gb": 0.25, "requests": 5000, "cpu_per_request": 100,
-                      "connections": 5000, "cpu_per_connection": 100, "p50": 10, "p99": 30, "memory": 2, "memory_mapped": 1, "memory_per_connection": 1024}
+                      "connections": 5000, "cpu_per_connection": 100, "instructions_per_byte": 0.225,
+                      "instructions_per_request": 90, "p50": 10, "p99": 30, "memory": 2, "memory_mapped": 1,
+                      "memory_per_connection": 1024}
+
+
+@pytest.mark.parametrize("figure, word", [(90.0, "passed"), (100.0, "passed"), (102.9, "passed"), (103.1, "failed")])
+def test_gate_of_instructions(monkeypatch, tmp_path, capsys, figure, word):
+    monkeypatch.setattr(vm, "GATE_FILE", tmp_path / "instructions")
+    monkeypatch.setattr(vm, "gate_figure", lambda build: figure)
+    vm.GATE_FILE.write_text("100.0 some-kernel\n")
+    vm.check(tmp_path)
+    assert capsys.readouterr().out.splitlines()[-1].startswith(f"{word} instructions")
 
 
 def test_cpu_is_that_of_the_proxy_core():

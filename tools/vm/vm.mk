@@ -5,7 +5,7 @@ VM_TESTS := $(addprefix $(BUILD)/vm/bin/tests/,bpf/test_steer unit/relay/test_re
             $(patsubst tests/%.c,%,$(wildcard tests/unit/tls/test_*.c)))
 
 .PHONY: vm-binaries
-vm-binaries: $(BUILD)/penstock $(VM_TESTS)
+vm-binaries: $(BUILD)/penstock $(BUILD)/bench/load $(VM_TESTS)
 
 define vm_test
 $(1): $(1:$(BUILD)/vm/bin/%=%).c $(filter $(dir $(1:$(BUILD)/vm/bin/%=%))%,$(TEST_HELPERS)) $(BUILD)/obj/libpenstock.a $(wildcard $(dir $(1:$(BUILD)/vm/bin/%=%))*.h)
