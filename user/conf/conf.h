@@ -325,6 +325,7 @@ struct conf {
 	const char *pin_dir;
 	uint32_t max_connections; /* over all listeners; 0: what the descriptor limit allows */
 	uint32_t drain_timeout_ms;
+	bool kernel_tls; /* false: off for all listeners and origins, which say so themselves */
 	bool watch_files; /* files that are named are taken again when they change */
 	bool log_format_is_auto; /* as log_format_choose() has it */
 	enum log_format log_format;

@@ -105,7 +105,7 @@ struct conf_client_tls *conf_client_tls_make(struct conf_context *context,
 	tls->ca = conf_file_at(context, node, "ca");
 	tls->server_name = conf_text_at(context, node, "server_name");
 	tls->verify = conf_number_at(node, "verify") != 0;
-	tls->kernel = (enum conf_kernel_tls)conf_number_at(node, "kernel");
+	conf_kernel_tls_fill(context, node, &tls->kernel, &tls->kernel_receive, &tls->kernel_send);
 	conf_client_tls_fill_certificate(context, tls, conf_at(node, "certificate"));
 	conf_client_tls_fill_pins(context, tls, conf_at(node, "pins"));
 	conf_tls_policy_fill(context, &tls->policy, node);
@@ -124,9 +124,9 @@ static void conf_pin_print(const uint8_t pin[CONF_PIN_BYTES], FILE *out)
 
 void conf_client_tls_print(const struct conf_client_tls *tls, FILE *out)
 {
-	fprintf(out, "tls verify=%d kernel=%d sessions=%d\nca %s\nserver_name %s\n", tls->verify,
-		tls->kernel, tls->sessions, tls->ca.path ? tls->ca.path : "",
-		tls->server_name ? tls->server_name : "");
+	fprintf(out, "tls verify=%d kernel=%d,%d sessions=%d\nca %s\nserver_name %s\n", tls->verify,
+		tls->kernel_receive, tls->kernel_send, tls->sessions,
+		tls->ca.path ? tls->ca.path : "", tls->server_name ? tls->server_name : "");
 	if (tls->certificate)
 		fprintf(out, "certificate %s\nkey %s\npassphrase %s\n",
 			tls->certificate->chain.path, tls->certificate->key.path,

@@ -27,6 +27,20 @@ static TEXT(shape_net, "a network", conf_check_net, "^[0-9A-Fa-f:.]+(/[0-9]{1,3}
 WORDS(conf_shape_switch, {"on", 1, false}, {"off", 0, false});
 WORDS(conf_shape_kernel_tls, {"auto", CONF_KERNEL_TLS_AUTO, false},
       {"off", CONF_KERNEL_TLS_OFF, false});
+
+static const struct conf_key kernel_tls_keys[] = {
+    KEY("receive", conf_shape_kernel_tls, "auto", "Records of the other side."),
+    KEY("send", conf_shape_kernel_tls, "auto", "Records of ours."),
+    KEY_END,
+};
+static MAPPING(shape_kernel_tls_mapping, "a mapping", kernel_tls_keys);
+const struct conf_shape conf_shape_kernel_tls_either = {
+    .kind = CONF_SHAPE_EITHER,
+    .noun = "auto, off, or a mapping with \"receive\" and \"send\"",
+    .scalar = &conf_shape_kernel_tls,
+    .mapping = &shape_kernel_tls_mapping,
+};
+
 static WORDS(shape_log_format, {"auto", LOG_FORMAT_MAX, false}, {"text", LOG_FORMAT_TEXT, false},
 	     {"json", LOG_FORMAT_JSON, false});
 static WORDS(shape_log_level, {"error", LOG_LEVEL_ERROR, false}, {"warn", LOG_LEVEL_WARN, false},
@@ -100,6 +114,8 @@ static const struct conf_key process_keys[] = {
     KEY("watch_files", conf_shape_switch, "off",
 	"Whether files that the configuration names (certificates, keys, authorities) are taken "
 	"again when they change, as by a reload of the same text."),
+    KEY("kernel_tls", conf_shape_kernel_tls, "auto",
+	"Off: the kernel does no TLS records, whatever listeners and origins say."),
     KEY_NOT_YET("cpus", "CPUs that the threads are bound to."),
     KEY_END,
 };

@@ -89,6 +89,7 @@
 extern const struct conf_word conf_words_off[];
 extern const struct conf_shape conf_shape_switch;
 extern const struct conf_shape conf_shape_kernel_tls;
+extern const struct conf_shape conf_shape_kernel_tls_either;
 extern const struct conf_shape conf_shape_timeout;
 extern const struct conf_shape conf_shape_name;
 extern const struct conf_shape conf_shape_path;

@@ -66,7 +66,8 @@ static const struct conf_key client_tls_keys[] = {
 	"none."),
     KEY("sessions", conf_shape_switch, "on",
 	"Whether a server's TLS sessions are kept, so that later handshakes with it are short."),
-    KEY("kernel", conf_shape_kernel_tls, "auto", "Whether the kernel may do the records (kTLS)."),
+    KEY("kernel", conf_shape_kernel_tls_either, "auto",
+	"Whether the kernel may do the records (kTLS), or for each direction on its own."),
     KEY_END,
 };
 MAPPING(conf_shape_client_tls, "a mapping", client_tls_keys);

@@ -101,7 +101,8 @@ static const struct conf_key server_tls_keys[] = {
     KEY("max_handshakes", conf_shape_count, NULL,
 	"Handshakes at once, over all threads; connections past it are closed. Without it as many "
 	"as \"max_connections\"."),
-    KEY("kernel", conf_shape_kernel_tls, "auto", "Whether the kernel may do the records (kTLS)."),
+    KEY("kernel", conf_shape_kernel_tls_either, "auto",
+	"Whether the kernel may do the records (kTLS), or for each direction on its own."),
     KEY("client", conf_shape_client_auth, NULL,
 	"Certificates of clients; without it none is asked for."),
     KEY("key_log", conf_shape_path, NULL,

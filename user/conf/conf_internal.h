@@ -316,6 +316,11 @@ void conf_socket_fill(struct conf_context *context, struct conf_socket *options,
 void conf_tls_policy_fill(struct conf_context *context, struct conf_tls_policy *policy,
 			  const struct conf_node *node);
 
+/* The switches of a "tls" mapping, under the one for the whole process. */
+void conf_kernel_tls_fill(struct conf_context *context, const struct conf_node *node,
+			  enum conf_kernel_tls *both, enum conf_kernel_tls *receive,
+			  enum conf_kernel_tls *send);
+
 /* NULL where `node` is. What depends on the routes is for conf_server_tls_finish(), after them. */
 struct conf_server_tls *conf_server_tls_build(struct conf_context *context,
 					      const struct conf_node *node);

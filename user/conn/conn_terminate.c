@@ -22,7 +22,6 @@ static void conn_note_handshake(struct conn *conn)
 	stats_inc(STAT_TLS_HANDSHAKES);
 	if (facts.resumed)
 		stats_inc(STAT_TLS_RESUMED);
-	stats_inc(conn->io.why_not_kernel ? STAT_KTLS_REFUSED : STAT_KTLS_HANDOVERS);
 }
 
 static void conn_note_failed_handshake(struct conn *conn)

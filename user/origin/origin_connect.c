@@ -131,7 +131,6 @@ static void origin_count_handshake(const struct io *io)
 	stats_inc(STAT_ORIGIN_TLS_HANDSHAKES);
 	if (facts.resumed)
 		stats_inc(STAT_ORIGIN_TLS_RESUMED);
-	stats_inc(io->why_not_kernel ? STAT_KTLS_REFUSED : STAT_KTLS_HANDOVERS);
 }
 
 static void origin_attempt_shake(struct origin_attempt *attempt)

@@ -39,6 +39,10 @@
 	X(KTLS_HANDOVERS, ktls_handovers, counter, \
 	  "TLS connections handed over to the kernel, both sides") \
 	X(KTLS_REFUSED, ktls_refused, counter, "TLS connections kept in user space") \
+	X(TLS_KEY_UPDATES, tls_key_updates, counter, \
+	  "new keys of peers that the kernel was given, both sides") \
+	X(TLS_KEY_UPDATES_REFUSED, tls_key_updates_refused, counter, \
+	  "connections that ended because it does not take any") \
 	X(TLS_TRUNCATIONS, tls_truncations, counter, \
 	  "TLS connections whose peer ended without close_notify, both sides") \
 	X(REQUESTS, requests, counter, "HTTP requests finished") \

@@ -268,6 +268,9 @@ int tls_call_end(struct tls_stream *stream, struct io *io, bool more)
 		err = queue_fill(&stream->in, thread.in + thread.in_offset, thread.in_len);
 	if (err)
 		return err;
+	/* Made under keys that the kernel has taken over: an answer to a KeyUpdate, or an alert. */
+	if (stream->in_kernel & TLS_KERNEL_SEND)
+		thread.out_len = 0;
 	return thread.out_len ? out_flush_thread(stream, io, more)
 			      : tls_out_flush(stream, io, more);
 }

@@ -14,7 +14,7 @@ struct tls_client_ctx {
 	uint64_t scope; /* no other context of the process has the same */
 	bool keeps_sessions;
 	bool verifies;
-	bool wants_kernel;
+	uint8_t kernel; /* TLS_KERNEL_* */
 };
 
 const char *tls_system_ca_path(void)
@@ -75,10 +75,10 @@ static int client_init(struct tls_client_ctx *ctx, const struct conf_client_tls 
 
 	ctx->scope = ++last_scope;
 	ctx->verifies = conf->verify;
-	ctx->wants_kernel = conf->kernel != CONF_KERNEL_TLS_OFF;
+	ctx->kernel = tls_ctx_wanted(conf->kernel, conf->kernel_receive, conf->kernel_send);
 	ctx->keeps_sessions = conf->sessions;
 	ctx->server_name = conf->server_name ? strdup(conf->server_name) : NULL;
-	ctx->ssl_ctx = tls_ctx_new_common(false, &conf->policy, ctx->wants_kernel);
+	ctx->ssl_ctx = tls_ctx_new_common(false, &conf->policy, ctx->kernel != 0);
 	if (!ctx->ssl_ctx || (conf->server_name && !ctx->server_name) ||
 	    client_offer_alpn(ctx->ssl_ctx, conf))
 		return -ENOMEM;
@@ -124,9 +124,9 @@ SSL_CTX *tls_client_ctx_ssl(struct tls_client_ctx *ctx)
 	return ctx->ssl_ctx;
 }
 
-bool tls_client_ctx_wants_kernel(const struct tls_client_ctx *ctx)
+uint8_t tls_client_ctx_kernel(const struct tls_client_ctx *ctx)
 {
-	return ctx->wants_kernel;
+	return ctx->kernel;
 }
 
 bool tls_client_ctx_verifies(const struct tls_client_ctx *ctx)

@@ -40,6 +40,20 @@ static void ctx_on_info(const SSL *ssl, int where, int value)
 		tls_count_alert(SSL_get_app_data(ssl), where & SSL_CB_WRITE, value & 0xff);
 }
 
+uint8_t tls_ctx_wanted(enum conf_kernel_tls both, enum conf_kernel_tls receive,
+		       enum conf_kernel_tls send)
+{
+	uint8_t wanted = 0;
+
+	if (both == CONF_KERNEL_TLS_OFF)
+		return 0;
+	if (receive != CONF_KERNEL_TLS_OFF)
+		wanted |= TLS_KERNEL_RECEIVE;
+	if (send != CONF_KERNEL_TLS_OFF)
+		wanted |= TLS_KERNEL_SEND;
+	return wanted;
+}
+
 SSL_CTX *tls_ctx_new_common(bool is_server, const struct conf_tls_policy *policy, bool wants_kernel)
 {
 	SSL_CTX *ssl_ctx = SSL_CTX_new(is_server ? TLS_server_method() : TLS_client_method());

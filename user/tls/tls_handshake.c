@@ -46,7 +46,10 @@ int tls_init(bool kernel_tls_allowed)
 
 struct tls_stream *tls_stream_of(const struct io *io)
 {
-	return io->ops == &tls_openssl_ops || io->ops == &tls_kernel_ops ? io->impl : NULL;
+	return io->ops == &tls_openssl_ops || io->ops == &tls_kernel_ops ||
+		       io->ops == &tls_kernel_send_ops || io->ops == &tls_kernel_receive_ops
+		   ? io->impl
+		   : NULL;
 }
 
 void tls_stream_set_error(struct tls_stream *stream, const char *format, ...)
@@ -100,6 +103,7 @@ void tls_stream_free(struct tls_stream *stream)
 		return;
 	tls_stream_drop_secrets(stream);
 	tls_late_free(stream);
+	OPENSSL_clear_free(stream->rekey, sizeof(*stream->rekey));
 	tls_stream_drop_ssl(stream);
 	tls_server_ctx_free(stream->server);
 	tls_peer_free(stream->peer);
@@ -124,7 +128,7 @@ static int start_secrets(struct tls_stream *stream)
 }
 
 static struct tls_stream *start_stream(const struct io *io, SSL_CTX *ssl_ctx, enum tls_side side,
-				       bool wants_kernel)
+				       uint8_t wanted)
 {
 	struct tls_stream *stream = calloc(1, sizeof(*stream));
 
@@ -132,9 +136,10 @@ static struct tls_stream *start_stream(const struct io *io, SSL_CTX *ssl_ctx, en
 		return NULL;
 	stream->fd = io->watch.fd;
 	stream->side = side;
+	stream->wanted = wanted;
 	stream->ssl = SSL_new(ssl_ctx);
 	if (!stream->ssl || SSL_set_app_data(stream->ssl, stream) != 1 || tls_bio_attach(stream) ||
-	    (wants_kernel && !tls_kernel_missing() && start_secrets(stream))) {
+	    (wanted && !tls_kernel_missing() && start_secrets(stream))) {
 		tls_stream_free(stream);
 		return NULL;
 	}
@@ -145,11 +150,11 @@ static struct tls_stream *start_stream(const struct io *io, SSL_CTX *ssl_ctx, en
 	return stream;
 }
 
-static void start_io(struct io *io, struct tls_stream *stream, bool wants_kernel)
+static void start_io(struct io *io, struct tls_stream *stream)
 {
 	io->ops = &tls_openssl_ops;
 	io->impl = stream;
-	if (!wants_kernel)
+	if (!stream->wanted)
 		io->why_not_kernel = "turned off in the configuration";
 	else
 		io->why_not_kernel =
@@ -158,14 +163,13 @@ static void start_io(struct io *io, struct tls_stream *stream, bool wants_kernel
 
 int tls_start_server(struct io *io, struct tls_server_ctx *ctx, struct loop *loop UNUSED)
 {
-	bool wants_kernel = tls_server_ctx_wants_kernel(ctx);
-	struct tls_stream *stream =
-	    start_stream(io, tls_server_ctx_first(ctx), TLS_SIDE_SERVER, wants_kernel);
+	struct tls_stream *stream = start_stream(io, tls_server_ctx_first(ctx), TLS_SIDE_SERVER,
+						 tls_server_ctx_kernel(ctx));
 
 	if (!stream)
 		return -ENOMEM;
 	stream->server = tls_server_ctx_ref(ctx);
-	start_io(io, stream, wants_kernel);
+	start_io(io, stream);
 	return 0;
 }
 
@@ -192,10 +196,9 @@ static int start_expect(struct tls_stream *stream, const char *name, bool verifi
 int tls_start_client(struct io *io, struct tls_client_ctx *ctx, const char *host,
 		     struct loop *loop UNUSED)
 {
-	bool wants_kernel = tls_client_ctx_wants_kernel(ctx);
 	const char *name = tls_client_ctx_server_name(ctx);
 	struct tls_stream *stream =
-	    start_stream(io, tls_client_ctx_ssl(ctx), TLS_SIDE_CLIENT, wants_kernel);
+	    start_stream(io, tls_client_ctx_ssl(ctx), TLS_SIDE_CLIENT, tls_client_ctx_kernel(ctx));
 	int err;
 
 	if (!stream)
@@ -205,7 +208,7 @@ int tls_start_client(struct io *io, struct tls_client_ctx *ctx, const char *host
 		tls_stream_free(stream);
 		return err;
 	}
-	start_io(io, stream, wants_kernel);
+	start_io(io, stream);
 	return 0;
 }
 
@@ -368,30 +371,16 @@ static void shake_note_facts(struct tls_stream *stream)
 /* Everything of the handshake is sent: whose records are they from here? */
 static enum tls_progress shake_finish(struct tls_stream *stream, struct io *io)
 {
-	int err = 0;
-
 	if (shake_note_peer(stream))
 		return shake_failed(stream, TLS_FAILED, TLS_FAULT_PROTOCOL);
 	shake_note_facts(stream);
 	if (stream->secrets)
-		io->why_not_kernel = tls_kernel_offer(stream, &err);
-	tls_stream_drop_secrets(stream);
+		io->why_not_kernel = tls_kernel_offer(stream);
 	tls_server_ctx_free(stream->server);
 	stream->server = NULL;
 	free(stream->expected_name);
 	stream->expected_name = NULL;
-	if (err) {
-		tls_stream_set_error(stream, "%s: %s", io->why_not_kernel, strerror(-err));
-		return shake_failed(stream, TLS_FAILED, TLS_FAULT_CLOSED);
-	}
-	if (!io->why_not_kernel) {
-		if (!stream->late)
-			tls_stream_drop_ssl(stream);
-		io->ops = &tls_kernel_ops;
-	} else {
-		stream->exact_reads = false;
-		SSL_set_msg_callback(stream->ssl, NULL);
-	}
+	tls_stream_settle(stream, io);
 	stream->state = TLS_STATE_READY;
 	io->readable = true; /* data may have come with the last handshake record, without an event
 				of its own */
@@ -461,8 +450,6 @@ enum tls_fault tls_fault(const struct io *io)
 void tls_get_facts(const struct io *io, struct tls_facts *ret_facts)
 {
 	const struct tls_stream *stream = tls_stream_of(io);
-	bool by_kernel = io->ops == &tls_kernel_ops;
-
 	*ret_facts = (struct tls_facts){.version = "", .cipher = ""};
 	if (!stream)
 		return;
@@ -470,6 +457,6 @@ void tls_get_facts(const struct io *io, struct tls_facts *ret_facts)
 	ret_facts->version = stream->version ? stream->version : "";
 	ret_facts->cipher = stream->cipher ? stream->cipher : "";
 	ret_facts->resumed = stream->resumed;
-	ret_facts->kernel_receive = by_kernel;
-	ret_facts->kernel_send = by_kernel;
+	ret_facts->kernel_receive = stream->in_kernel & TLS_KERNEL_RECEIVE;
+	ret_facts->kernel_send = stream->in_kernel & TLS_KERNEL_SEND;
 }

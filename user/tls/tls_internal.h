@@ -16,7 +16,15 @@
 #include "base/io.h"
 #include "conf/conf.h"
 #include "tls/tls.h"
+#include "tls/tls_control.h"
 #include "tls/tls_fault_internal.h"
+
+#ifndef SOL_TLS
+#define SOL_TLS 282
+#endif
+#ifndef TCP_ULP
+#define TCP_ULP 31
+#endif
 
 /* Plain bytes of one record (RFC 8446, 5.1), and of what one send takes. */
 #define TLS_RECORD_MAX 16384
@@ -25,12 +33,6 @@
 /* Socket bytes read in one call, and held for one stream in either direction. */
 #define TLS_IN_MAX 65536
 #define TLS_OUT_MAX (TLS_BATCH_MAX + 8192)
-
-/* Record types (RFC 8446, B.1), handshake types (B.3) and alerts (B.2). */
-enum { TLS_TYPE_ALERT = 21, TLS_TYPE_HANDSHAKE = 22, TLS_TYPE_DATA = 23 };
-enum { TLS_HANDSHAKE_NEW_SESSION_TICKET = 4, TLS_HANDSHAKE_KEY_UPDATE = 24 };
-enum { TLS_ALERT_WARNING = 1, TLS_ALERT_FATAL = 2 };
-enum { TLS_ALERT_CLOSE_NOTIFY = 0, TLS_ALERT_UNEXPECTED_MESSAGE = 10, TLS_ALERT_INTERNAL = 80 };
 
 /* The two directions of a connection, named as TLS names its secrets. */
 enum tls_side { TLS_SIDE_CLIENT, TLS_SIDE_SERVER, TLS_SIDE_MAX };
@@ -54,7 +56,20 @@ struct tls_direction_keys {
 	uint64_t next_record;
 };
 
+/* Directions that the kernel shall do or does. */
+enum { TLS_KERNEL_SEND = 1, TLS_KERNEL_RECEIVE = 2 };
+
+/* What the next keys of a TLS 1.3 connection are made from (RFC 8446, 7.2), for a kernel that takes
+ * them. Wiped when freed. */
+struct tls_rekey {
+	const EVP_MD *md;
+	uint16_t cipher; /* TLS_CIPHER_* of linux/tls.h */
+	size_t len_bytes;
+	unsigned char secret[TLS_SIDE_MAX][EVP_MAX_MD_SIZE]; /* in use now */
+};
+
 struct tls_keys {
+	const EVP_MD *md; /* of the key schedule */
 	uint16_t version; /* TLS_1_2_VERSION, TLS_1_3_VERSION of linux/tls.h */
 	uint16_t cipher; /* TLS_CIPHER_* of linux/tls.h */
 	struct tls_direction_keys of[TLS_SIDE_MAX];
@@ -70,9 +85,11 @@ struct tls_queue {
 enum tls_state { TLS_STATE_SHAKING, TLS_STATE_FLUSHING, TLS_STATE_READY, TLS_STATE_FAILED };
 
 struct tls_stream {
-	SSL *ssl; /* NULL when the kernel has the keys and `late` is NULL */
+	SSL *ssl; /* NULL when the kernel has the keys of both directions and `late` is NULL */
 	struct tls_late *late; /* tickets may come; NULL: nobody waits for them */
 	struct tls_secrets *secrets; /* NULL unless a hand-over is still possible */
+	struct tls_rekey *rekey; /* NULL: keys of a direction that the kernel has cannot change */
+	struct tls_control control; /* records that are not data, read from the kernel */
 	struct tls_server_ctx *server; /* a reference, for the time of the handshake */
 	struct tls_sessions *sessions; /* client side: the owner's; NULL: none are kept */
 	uint64_t sessions_scope;
@@ -83,11 +100,13 @@ struct tls_stream {
 	int fd;
 	int socket_error; /* errno that the socket gave */
 	int recv_end; /* what every further recv returns, where recv_ended */
-	uint32_t skip_bytes; /* of a session ticket that goes on in the next record */
 	enum tls_state state;
 	enum tls_progress failure; /* where state is FAILED */
 	enum tls_fault shake_fault; /* where it failed in the handshake */
 	enum tls_side side; /* ours */
+	uint8_t wanted; /* TLS_KERNEL_*: what the kernel shall do, if it can */
+	uint8_t in_kernel; /* TLS_KERNEL_*: what it does */
+	bool owes_key_update; /* the peer asked for our next keys */
 	bool exact_reads; /* nothing beyond the record at hand leaves the socket */
 	bool drained; /* in this call: the socket has no more for now */
 	bool peer_closed; /* io->peer_closed as this call found it */
@@ -99,7 +118,6 @@ struct tls_stream {
 	enum close_reason fault; /* DONE: none; why io_recv() or io_send() said -EPROTO */
 	const char *const *alpn;
 	size_t n_alpn;
-	uint16_t n_ignored; /* records from the peer that meant nothing to us */
 	const char *refused; /* by our own callbacks: why; goes into the error text */
 	const char *version;
 	const char *cipher;
@@ -109,8 +127,22 @@ struct tls_stream {
 	char *error_text;
 };
 
+/* Both directions through OpenSSL, or by the kernel, or one so and the other so. */
 extern const struct io_ops tls_openssl_ops;
 extern const struct io_ops tls_kernel_ops;
+extern const struct io_ops tls_kernel_send_ops;
+extern const struct io_ops tls_kernel_receive_ops;
+
+/* Those of tls_openssl_ops that the mixed ones share; tls_openssl_io.c. */
+ssize_t tls_openssl_recv(struct io *io, void *data, size_t len_bytes) MUST_CHECK;
+ssize_t tls_openssl_send(struct io *io, const struct iovec *parts, int n_parts,
+			 bool more) MUST_CHECK;
+int tls_openssl_shutdown_send(struct io *io) MUST_CHECK;
+
+static inline enum tls_side tls_stream_peer(const struct tls_stream *stream)
+{
+	return stream->side == TLS_SIDE_SERVER ? TLS_SIDE_CLIENT : TLS_SIDE_SERVER;
+}
 
 /* NULL where the io is not of TLS. */
 struct tls_stream *tls_stream_of(const struct io *io);
@@ -168,14 +200,19 @@ char *tls_thread_gather(void);
 SSL_CTX *tls_ctx_new_common(bool is_server, const struct conf_tls_policy *policy,
 			    bool wants_kernel) MUST_CHECK;
 
+/* TLS_KERNEL_* of the configuration's three words. */
+uint8_t tls_ctx_wanted(enum conf_kernel_tls both, enum conf_kernel_tls receive,
+		       enum conf_kernel_tls send);
+
 /* The context of the first certificate, with which every handshake starts. */
 SSL_CTX *tls_server_ctx_first(struct tls_server_ctx *ctx);
 struct tls_server_ctx *tls_server_ctx_ref(struct tls_server_ctx *ctx);
-bool tls_server_ctx_wants_kernel(const struct tls_server_ctx *ctx);
+uint8_t tls_server_ctx_kernel(const struct tls_server_ctx *ctx); /* TLS_KERNEL_* that are wanted */
 bool tls_server_ctx_wants_der(const struct tls_server_ctx *ctx);
 
 SSL_CTX *tls_client_ctx_ssl(struct tls_client_ctx *ctx);
-bool tls_client_ctx_wants_kernel(const struct tls_client_ctx *ctx);
+uint8_t tls_client_ctx_kernel(const struct tls_client_ctx *ctx);
+
 bool tls_client_ctx_verifies(const struct tls_client_ctx *ctx);
 const char *tls_client_ctx_server_name(const struct tls_client_ctx *ctx);
 bool tls_client_ctx_keeps_sessions(const struct tls_client_ctx *ctx);
@@ -342,6 +379,11 @@ int tls_keys_expand_13(const EVP_MD *md, const unsigned char *secret, size_t sec
 int tls_keys_derive(SSL *ssl, const struct tls_secrets *secrets,
 		    struct tls_keys *ret_keys) MUST_CHECK;
 
+/* The secret that follows one in use (RFC 8446, 7.2); `ret_next` may be the same memory. 0 or
+ * -errno. */
+int tls_keys_next_secret(const EVP_MD *md, const unsigned char *secret, size_t len_bytes,
+			 unsigned char *ret_next) MUST_CHECK;
+
 /* Key length of a TLS_CIPHER_*. */
 size_t tls_keys_len(uint16_t cipher);
 
@@ -350,14 +392,51 @@ void tls_keys_on_keylog(const SSL *ssl, const char *line);
 void tls_keys_on_message(int is_write, int version, int content_type, const void *data,
 			 size_t len_bytes, SSL *ssl, void *argument);
 
-/* tls_kernel.c */
+/* tls_kernel_probe.c */
 
 void tls_kernel_probe(bool allowed);
 
+/* This version and cipher were tried, and are right. */
+bool tls_kernel_can(uint16_t version, uint16_t cipher);
+
+/* Keys can be changed (Linux 6.14). */
+bool tls_kernel_can_rekey(void);
+
+/* tls_kernel.c: keys for the kernel */
+
+int tls_kernel_attach(int fd) MUST_CHECK;
+
+/* One direction: `option` is TLS_TX or TLS_RX. 0 or -errno. */
+int tls_kernel_install(int fd, int option, const struct tls_keys *keys,
+		       const struct tls_direction_keys *own) MUST_CHECK;
+
 /*
- * Moves the keys of a finished handshake to the kernel. NULL: done, tls_kernel_ops fit from now on.
- * Else why not; the stream is as it was, unless *ret_err is set: then the connection is lost.
+ * Moves the keys of a finished handshake to the kernel, as far as they are wanted; what it has then
+ * is in stream->in_kernel. NULL: all of it. Else why the rest stayed; that goes on through OpenSSL.
  */
-const char *tls_kernel_offer(struct tls_stream *stream, int *ret_err) MUST_CHECK;
+const char *tls_kernel_offer(struct tls_stream *stream) MUST_CHECK;
+
+/* The side's next key is in use from now on. 0 or -errno; -EBUSY: not in this kernel. */
+int tls_kernel_rekey(struct tls_stream *stream, enum tls_side side) MUST_CHECK;
+
+/* The operations that fit what the kernel has; frees the SSL object where nothing needs it. */
+void tls_stream_settle(struct tls_stream *stream, struct io *io);
+
+/* tls_kernel_control.c: records that are not data */
+
+/* Takes one from the socket and does what it asks for. 0: go on, looking at recv_ended first;
+ * -EAGAIN, -errno. */
+int tls_kernel_take_control(struct tls_stream *stream) MUST_CHECK;
+
+/* Sends the KeyUpdate that is owed, before any data. 0, -EAGAIN, -errno. */
+int tls_kernel_settle_debt(struct tls_stream *stream) MUST_CHECK;
+
+int tls_kernel_send_alert(struct tls_stream *stream, uint8_t level, uint8_t description) MUST_CHECK;
+
+/* Ends receiving with `err`, which is returned. */
+int tls_kernel_fail(struct tls_stream *stream, int err, const char *why);
+
+/* What the system call gave, as the words and numbers of struct io_ops. */
+int tls_kernel_explain(struct tls_stream *stream, int err);
 
 #endif

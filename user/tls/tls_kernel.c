@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The hand-over: what this kernel can take, asked once, and the keys of one connection given to it.
- * The kernel's side is Documentation/networking/tls.rst; Linux 6.1 is the oldest that counts.
+ * Keys for the kernel: of a finished handshake, and the next ones of a connection that it has. The
+ * kernel's side is Documentation/networking/tls.rst; Linux 6.1 is the oldest that counts. What it
+ * can do was found out by tls_kernel_probe.c.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -10,39 +11,9 @@
 #include <openssl/rand.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
+#include "stats/stats.h"
 #include "tls/tls_internal.h"
-
-#ifndef SOL_TLS
-#define SOL_TLS 282
-#endif
-#ifndef TCP_ULP
-#define TCP_ULP 31
-#endif
-
-enum { CAN_12, CAN_13, CAN_VERSION_MAX };
-enum { CAN_AES_128, CAN_AES_256, CAN_CHACHA, CAN_CIPHER_MAX };
-
-/* Written once by tls_kernel_probe(), before threads. */
-static struct {
-	const char *missing;
-	bool can[CAN_VERSION_MAX][CAN_CIPHER_MAX];
-} kernel = {.missing = "not probed"};
-
-const char *tls_kernel_missing(void)
-{
-	return kernel.missing;
-}
-
-static bool *kernel_can(uint16_t version, uint16_t cipher)
-{
-	int at = cipher == TLS_CIPHER_AES_GCM_128   ? CAN_AES_128
-		 : cipher == TLS_CIPHER_AES_GCM_256 ? CAN_AES_256
-						    : CAN_CHACHA;
-
-	return &kernel.can[version == TLS_1_3_VERSION ? CAN_13 : CAN_12][at];
-}
 
 union crypto_info {
 	struct tls_crypto_info info;
@@ -76,9 +47,8 @@ static socklen_t kernel_fill_info(union crypto_info *info, const struct tls_keys
 	}
 }
 
-/* One direction: `option` is TLS_TX or TLS_RX. 0 or -errno. */
-static int kernel_install(int fd, int option, const struct tls_keys *keys,
-			  const struct tls_direction_keys *own)
+int tls_kernel_install(int fd, int option, const struct tls_keys *keys,
+		       const struct tls_direction_keys *own)
 {
 	union crypto_info info = {.info = {.version = keys->version, .cipher_type = keys->cipher}};
 	unsigned char sequence[8], random_iv[8];
@@ -100,86 +70,9 @@ static int kernel_install(int fd, int option, const struct tls_keys *keys,
 	return err;
 }
 
-static int kernel_attach(int fd)
+int tls_kernel_attach(int fd)
 {
 	return setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls")) ? -errno : 0;
-}
-
-/*
- * A socket connected over loopback to a listener that never accepts, but must stay open: with it
- * the connection would go. 0 or -errno; what was opened is in ret_fds in both cases, else -1.
- */
-static int probe_connect(int ret_fds[2])
-{
-	struct sockaddr_in here = {.sin_family = AF_INET,
-				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	struct sockaddr *addr = (struct sockaddr *)&here;
-	socklen_t len = sizeof(here);
-
-	ret_fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	ret_fds[1] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (ret_fds[0] < 0 || ret_fds[1] < 0 || bind(ret_fds[1], addr, len) ||
-	    listen(ret_fds[1], 1) || getsockname(ret_fds[1], addr, &len) ||
-	    connect(ret_fds[0], addr, len))
-		return -errno;
-	return 0;
-}
-
-/* Can this version and cipher be installed both ways? */
-static bool probe_cipher(uint16_t version, uint16_t cipher)
-{
-	static const struct tls_direction_keys any = {.next_record = 1};
-	struct tls_keys keys = {.version = version, .cipher = cipher};
-	int fds[2];
-	bool can = !probe_connect(fds) && !kernel_attach(fds[0]) &&
-		   !kernel_install(fds[0], TLS_TX, &keys, &any) &&
-		   !kernel_install(fds[0], TLS_RX, &keys, &any);
-
-	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
-		if (fds[i] >= 0)
-			close(fds[i]);
-	return can;
-}
-
-/*
- * On a socket that is not connected the kernel looks for the module first: ENOENT where it is not
- * there, ENOTCONN where it is. A process with CAP_NET_ADMIN has it loaded by this very call.
- */
-static const char *probe_module(void)
-{
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	int err = fd < 0 ? -errno : kernel_attach(fd);
-
-	if (fd >= 0)
-		close(fd);
-	switch (err) {
-	case 0:
-	case -ENOTCONN:
-		return NULL;
-	case -ENOENT:
-		return "no tls module in this kernel, or it is not loaded";
-	default:
-		return "this kernel or sandbox refuses TLS on sockets";
-	}
-}
-
-void tls_kernel_probe(bool allowed)
-{
-	static const uint16_t versions[] = {TLS_1_2_VERSION, TLS_1_3_VERSION};
-	static const uint16_t ciphers[] = {TLS_CIPHER_AES_GCM_128, TLS_CIPHER_AES_GCM_256,
-					   TLS_CIPHER_CHACHA20_POLY1305};
-	bool any = false;
-
-	kernel.missing = allowed ? probe_module() : "turned off for the whole process";
-	if (kernel.missing)
-		return;
-	for (size_t v = 0; v < ARRAY_LEN(versions); v++)
-		for (size_t c = 0; c < ARRAY_LEN(ciphers); c++)
-			any |= *kernel_can(versions[v], ciphers[c]) =
-			    probe_cipher(versions[v], ciphers[c]);
-	if (!any)
-		kernel.missing =
-		    "the kernel has the tls module but took no keys in a test over loopback";
 }
 
 static const char *offer_explain(int err)
@@ -199,25 +92,69 @@ static const char *offer_explain(int err)
 	}
 }
 
-/* Sending first: while that fails, the socket is still plain in both directions. */
-static const char *offer_install(const struct tls_stream *stream, const struct tls_keys *keys,
-				 int *ret_err)
+/* A direction that has no keys stays as it was, so each can fail for itself. */
+static const char *offer_directions(struct tls_stream *stream, const struct tls_keys *keys,
+				    unsigned int directions)
 {
-	enum tls_side peer = stream->side == TLS_SIDE_SERVER ? TLS_SIDE_CLIENT : TLS_SIDE_SERVER;
-	int err = kernel_attach(stream->fd);
+	int err = 0;
 
-	if (!err)
-		err = kernel_install(stream->fd, TLS_TX, keys, &keys->of[stream->side]);
-	if (err)
-		return offer_explain(err);
-	*ret_err = kernel_install(stream->fd, TLS_RX, keys, &keys->of[peer]);
-	return *ret_err ? "the kernel took the keys of one direction only" : NULL;
+	if (directions & TLS_KERNEL_SEND) {
+		err = tls_kernel_install(stream->fd, TLS_TX, keys, &keys->of[stream->side]);
+		if (!err)
+			stream->in_kernel |= TLS_KERNEL_SEND;
+	}
+	if (!err && (directions & TLS_KERNEL_RECEIVE)) {
+		err = tls_kernel_install(stream->fd, TLS_RX, keys,
+					 &keys->of[tls_stream_peer(stream)]);
+		if (!err)
+			stream->in_kernel |= TLS_KERNEL_RECEIVE;
+	}
+	return err ? offer_explain(err) : NULL;
 }
 
-const char *tls_kernel_offer(struct tls_stream *stream, int *ret_err)
+/* Without these the connection ends where the peer changes its keys, as on older kernels. */
+static void offer_keep_secrets(struct tls_stream *stream, const struct tls_keys *keys)
+{
+	if (keys->version != TLS_1_3_VERSION || !tls_kernel_can_rekey())
+		return;
+	stream->rekey = OPENSSL_zalloc(sizeof(*stream->rekey));
+	if (!stream->rekey)
+		return;
+	stream->rekey->md = keys->md;
+	stream->rekey->cipher = keys->cipher;
+	stream->rekey->len_bytes = stream->secrets->of[0].len_bytes;
+	for (int side = 0; side < TLS_SIDE_MAX; side++)
+		memcpy(stream->rekey->secret[side], stream->secrets->of[side].secret,
+		       stream->rekey->len_bytes);
+}
+
+static const char *offer_keys(struct tls_stream *stream, unsigned int directions)
+{
+	struct tls_keys keys;
+	const char *why;
+	int err;
+
+	if (tls_keys_derive(stream->ssl, stream->secrets, &keys))
+		return "no keys for this version and cipher that the kernel could take";
+	if (tls_kernel_can(keys.version, keys.cipher)) {
+		err = tls_kernel_attach(stream->fd);
+		why = err ? offer_explain(err) : offer_directions(stream, &keys, directions);
+	} else {
+		why = "this kernel does not have this version and cipher";
+	}
+	if (stream->in_kernel)
+		offer_keep_secrets(stream, &keys);
+	if (stream->in_kernel == (TLS_KERNEL_SEND | TLS_KERNEL_RECEIVE))
+		tls_late_keep(stream, &keys);
+	stream->control.is_13 = keys.version == TLS_1_3_VERSION;
+	stream->control.is_client = stream->side == TLS_SIDE_CLIENT;
+	OPENSSL_cleanse(&keys, sizeof(keys));
+	return why;
+}
+
+const char *tls_kernel_offer(struct tls_stream *stream)
 {
 	const SSL_SESSION *session = SSL_get_session(stream->ssl);
-	struct tls_keys keys;
 	const char *why;
 
 	if (SSL_has_pending(stream->ssl) || stream->in.len_bytes || stream->out.len_bytes)
@@ -226,14 +163,49 @@ const char *tls_kernel_offer(struct tls_stream *stream, int *ret_err)
 	    SSL_SESSION_get_max_fragment_length(session) != TLSEXT_max_fragment_length_DISABLED)
 		return "the peer asked for small records (max_fragment_length), which the kernel "
 		       "does not make";
-	if (tls_keys_derive(stream->ssl, stream->secrets, &keys))
-		return "no keys for this version and cipher that the kernel could take";
-	if (*kernel_can(keys.version, keys.cipher))
-		why = offer_install(stream, &keys, ret_err);
-	else
-		why = "this kernel does not have this version and cipher";
-	if (!why)
-		tls_late_keep(stream, &keys);
-	OPENSSL_cleanse(&keys, sizeof(keys));
+	why = offer_keys(stream, stream->wanted);
+	if (!why && stream->wanted != (TLS_KERNEL_SEND | TLS_KERNEL_RECEIVE))
+		why = "one direction is turned off in the configuration";
 	return why;
+}
+
+int tls_kernel_rekey(struct tls_stream *stream, enum tls_side side)
+{
+	struct tls_rekey *rekey = stream->rekey;
+	struct tls_keys keys = {.version = TLS_1_3_VERSION};
+	int err;
+
+	if (!rekey)
+		return -EBUSY;
+	keys.cipher = rekey->cipher;
+	err = tls_keys_next_secret(rekey->md, rekey->secret[side], rekey->len_bytes,
+				   rekey->secret[side]);
+	if (!err)
+		err = tls_keys_expand_13(rekey->md, rekey->secret[side], rekey->len_bytes,
+					 tls_keys_len(rekey->cipher), &keys.of[side]);
+	if (!err)
+		err = tls_kernel_install(stream->fd, side == stream->side ? TLS_TX : TLS_RX, &keys,
+					 &keys.of[side]);
+	OPENSSL_cleanse(&keys, sizeof(keys));
+	return err;
+}
+
+void tls_stream_settle(struct tls_stream *stream, struct io *io)
+{
+	static const struct io_ops *const ops[] = {
+	    [0] = &tls_openssl_ops,
+	    [TLS_KERNEL_SEND] = &tls_kernel_send_ops,
+	    [TLS_KERNEL_RECEIVE] = &tls_kernel_receive_ops,
+	    [TLS_KERNEL_SEND | TLS_KERNEL_RECEIVE] = &tls_kernel_ops,
+	};
+
+	io->ops = ops[stream->in_kernel];
+	stats_inc(io->ops == &tls_kernel_ops ? STAT_KTLS_HANDOVERS : STAT_KTLS_REFUSED);
+	tls_stream_drop_secrets(stream);
+	if (!(stream->in_kernel & TLS_KERNEL_RECEIVE))
+		stream->exact_reads = false;
+	if (!stream->in_kernel)
+		SSL_set_msg_callback(stream->ssl, NULL);
+	if (io->ops == &tls_kernel_ops && !stream->late)
+		tls_stream_drop_ssl(stream);
 }

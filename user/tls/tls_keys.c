@@ -79,6 +79,18 @@ int tls_keys_expand_13(const EVP_MD *md, const unsigned char *secret, size_t sec
 	return err ? err : keys_expand_label(md, secret, secret_len, "iv", ret_keys->iv, IV_MAX);
 }
 
+int tls_keys_next_secret(const EVP_MD *md, const unsigned char *secret, size_t len_bytes,
+			 unsigned char *ret_next)
+{
+	unsigned char next[EVP_MAX_MD_SIZE];
+	int err = keys_expand_label(md, secret, len_bytes, "traffic upd", next, len_bytes);
+
+	if (!err)
+		memcpy(ret_next, next, len_bytes);
+	OPENSSL_cleanse(next, sizeof(next));
+	return err;
+}
+
 static int keys_derive_13(const EVP_MD *md, const struct tls_secrets *secrets, size_t key_len,
 			  struct tls_keys *ret_keys)
 {
@@ -168,6 +180,7 @@ int tls_keys_derive(SSL *ssl, const struct tls_secrets *secrets, struct tls_keys
 
 	if (!md || keys_cipher(cipher, &keys.cipher))
 		return -ENOTSUP;
+	keys.md = md;
 	if (SSL_version(ssl) == TLS1_3_VERSION) {
 		keys.version = TLS_1_3_VERSION;
 		err = keys_derive_13(md, secrets, tls_keys_len(keys.cipher), &keys);
@@ -209,15 +222,26 @@ void tls_keys_on_keylog(const SSL *ssl, const char *line)
 	}
 }
 
+/* The peer's next keys come into use while OpenSSL reads: what is known here is of the old ones. */
+static void keys_note_update(struct tls_stream *stream, const unsigned char *message,
+			     size_t len_bytes)
+{
+	if (len_bytes < 5 || message[0] != SSL3_MT_KEY_UPDATE)
+		return;
+	/* OpenSSL's own answer goes nowhere where the kernel sends. */
+	if (message[4] == SSL_KEY_UPDATE_REQUESTED && (stream->in_kernel & TLS_KERNEL_SEND))
+		stream->owes_key_update = true;
+}
+
 /* Counts records. The line above comes when that direction's key comes into use, so counting
  * restarts there. */
-void tls_keys_on_message(int is_write, int version UNUSED, int content_type,
-			 const void *data UNUSED, size_t len_bytes UNUSED, SSL *ssl UNUSED,
-			 void *argument)
+void tls_keys_on_message(int is_write, int version UNUSED, int content_type, const void *data,
+			 size_t len_bytes, SSL *ssl UNUSED, void *argument)
 {
 	struct tls_stream *stream = argument;
-	enum tls_side peer = stream->side == TLS_SIDE_SERVER ? TLS_SIDE_CLIENT : TLS_SIDE_SERVER;
 
 	if (content_type == SSL3_RT_HEADER && stream->secrets)
-		stream->secrets->of[is_write ? stream->side : peer].records++;
+		stream->secrets->of[is_write ? stream->side : tls_stream_peer(stream)].records++;
+	if (content_type == SSL3_RT_HANDSHAKE && !is_write)
+		keys_note_update(stream, data, len_bytes);
 }

@@ -67,7 +67,18 @@ static ssize_t recv_records(struct tls_stream *stream, char *data, size_t len_by
 	return (ssize_t)done;
 }
 
-static ssize_t tls_openssl_recv(struct io *io, void *data, size_t len_bytes)
+/* What a peer asked for while OpenSSL receives and the kernel sends. Bytes at hand are good in any
+ * case; a failure is then told by the next call. */
+static ssize_t recv_settle_debt(struct tls_stream *stream, struct io *io, ssize_t n)
+{
+	int err = tls_kernel_settle_debt(stream);
+
+	if (stream->recv_ended)
+		io->readable = true;
+	return err && err != -EAGAIN && n <= 0 ? err : n;
+}
+
+ssize_t tls_openssl_recv(struct io *io, void *data, size_t len_bytes)
 {
 	struct tls_stream *stream = io->impl;
 	bool is_full;
@@ -86,6 +97,8 @@ static ssize_t tls_openssl_recv(struct io *io, void *data, size_t len_bytes)
 		return -ENOMEM;
 	if (stream->drained && !is_full && !stream->recv_ended)
 		io->readable = false;
+	if (stream->owes_key_update)
+		n = recv_settle_debt(stream, io, n);
 	return n;
 }
 
@@ -175,7 +188,7 @@ static size_t send_settle(struct tls_stream *stream, struct source *source)
 	return n;
 }
 
-static ssize_t tls_openssl_send(struct io *io, const struct iovec *parts, int n_parts, bool more)
+ssize_t tls_openssl_send(struct io *io, const struct iovec *parts, int n_parts, bool more)
 {
 	struct tls_stream *stream = io->impl;
 	struct source source = {.parts = parts, .n_parts = n_parts};
@@ -204,7 +217,7 @@ static ssize_t tls_openssl_send(struct io *io, const struct iovec *parts, int n_
 	return settled ? (ssize_t)settled : -EAGAIN;
 }
 
-static int tls_openssl_shutdown_send(struct io *io)
+int tls_openssl_shutdown_send(struct io *io)
 {
 	struct tls_stream *stream = io->impl;
 	int err = tls_out_flush(stream, io, false);

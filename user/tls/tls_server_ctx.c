@@ -173,7 +173,7 @@ static int server_group_open(struct tls_server_ctx *ctx, struct tls_server_group
 {
 	int err = 0;
 
-	group->ssl_ctx = tls_ctx_new_common(true, &conf->policy, ctx->wants_kernel);
+	group->ssl_ctx = tls_ctx_new_common(true, &conf->policy, ctx->kernel != 0);
 	if (!group->ssl_ctx)
 		return -ENOMEM;
 	for (int i = 0; i < TLS_KEY_KIND_MAX && !err; i++)
@@ -262,7 +262,7 @@ struct tls_server_ctx *tls_server_ctx_new(const struct conf_server_tls *conf,
 
 	if (ctx) {
 		atomic_init(&ctx->refs, 1);
-		ctx->wants_kernel = conf->kernel != CONF_KERNEL_TLS_OFF;
+		ctx->kernel = tls_ctx_wanted(conf->kernel, conf->kernel_receive, conf->kernel_send);
 		ctx->key_log_fd = -1;
 		ctx->strict_sni = conf->strict_sni;
 		ctx->has_tickets = conf->tickets.on;
@@ -298,9 +298,9 @@ SSL_CTX *tls_server_ctx_first(struct tls_server_ctx *ctx)
 	return ctx->groups[ctx->first_group].ssl_ctx;
 }
 
-bool tls_server_ctx_wants_kernel(const struct tls_server_ctx *ctx)
+uint8_t tls_server_ctx_kernel(const struct tls_server_ctx *ctx)
 {
-	return ctx->wants_kernel;
+	return ctx->kernel;
 }
 
 bool tls_server_ctx_wants_der(const struct tls_server_ctx *ctx)

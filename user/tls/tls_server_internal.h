@@ -20,7 +20,7 @@ struct tls_server_group {
 
 struct tls_server_ctx {
 	atomic_uint refs;
-	bool wants_kernel;
+	uint8_t kernel; /* TLS_KERNEL_* */
 	bool strict_sni;
 	struct tls_certificate *certificates; /* in the order of the configuration */
 	size_t n_certificates;

@@ -195,6 +195,13 @@ static json_t *status_alerts(bool sent)
 	return alerts;
 }
 
+static const char *status_kernel_tls(const struct conf *conf)
+{
+	if (tls_kernel_missing())
+		return tls_kernel_missing();
+	return conf->kernel_tls ? "available" : "turned off in the configuration";
+}
+
 json_t *worker_status_json(const struct worker_facts *facts)
 {
 	const struct conf *conf = facts->snapshot->conf;
@@ -214,9 +221,8 @@ json_t *worker_status_json(const struct worker_facts *facts)
 	    (json_int_t)(facts->uptime_ms / 1000), "threads", (int)facts->n_threads, "draining",
 	    facts->is_draining, "sockmap",
 	    status_text(relay_sockmap_why_not() ? relay_sockmap_why_not() : "available"),
-	    "kernel_tls", status_text(tls_kernel_missing() ? tls_kernel_missing() : "available"),
-	    "listeners", listeners, "origins", origins, "counters", status_counters(), "closes",
-	    status_closes(), "alerts_sent", status_alerts(true), "alerts_received",
-	    status_alerts(false), "steer", facts->steer ? steer_status(facts->steer) : json_null(),
-	    "plane", plane);
+	    "kernel_tls", status_text(status_kernel_tls(conf)), "listeners", listeners, "origins",
+	    origins, "counters", status_counters(), "closes", status_closes(), "alerts_sent",
+	    status_alerts(true), "alerts_received", status_alerts(false), "steer",
+	    facts->steer ? steer_status(facts->steer) : json_null(), "plane", plane);
 }

@@ -538,6 +538,11 @@ static const struct row route_rows[] = {
 	  "      - {to: o, path: /a}\n"),
      "f:5:17: error: \"path\" has no meaning beside \"to\" a stream: only requests have a path; "
      "use \"to\" with http\n"},
+    {"direction of the kernel's TLS",
+     TEXT("origins: {o: {servers: [\"192.0.2.1:1\"], tls: {kernel: {recieve: off}}}}\n" BIND
+	  "    routes:\n"
+	  "      - {to: o}\n"),
+     "f:1:56: error: unknown key \"recieve\" in \"kernel\"; did you mean \"receive\"?\n"},
     {"http2 origins",
      TEXT("origins: {o: {servers: [\"192.0.2.1:1\"], protocol: http2}}\n" BIND "    routes:\n"
 	  "      - {to: o}\n"),

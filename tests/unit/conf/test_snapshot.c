@@ -345,6 +345,48 @@ static void test_routes(void **state)
 	conf_unref(conf);
 }
 
+/* Each row: the process's switch, that of a "tls", and what comes of them. */
+static void test_kernel_tls(void **state)
+{
+	static const struct {
+		const char *process, *tls;
+		bool receives, sends;
+	} rows[] = {
+	    {"auto", "auto", true, true},
+	    {"auto", "off", false, false},
+	    {"auto", "{}", true, true},
+	    {"auto", "{receive: off}", false, true},
+	    {"auto", "{send: off, receive: auto}", true, false},
+	    {"auto", "{send: off, receive: off}", false, false},
+	    {"off", "auto", false, false},
+	    {"off", "{receive: auto, send: auto}", false, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const struct conf_server_tls *server;
+		const struct conf_client_tls *client;
+		struct conf *conf;
+		char text[512];
+
+		snprintf(text, sizeof(text),
+			 "process: {kernel_tls: %s}\n"
+			 "listeners: [{bind: \":1\", tls: {certificates: [a], kernel: %s}, routes: "
+			 "[{to: o}]}]\n"
+			 "origins: {o: {servers: [\"192.0.2.1:1\"], tls: {kernel: %s}}}\n",
+			 rows[i].process, rows[i].tls, rows[i].tls);
+		conf = parse(text);
+		server = conf->listeners[0].tls;
+		client = conf->origins[0]->tls;
+		assert_int_equal(server->kernel_receive == CONF_KERNEL_TLS_AUTO, rows[i].receives);
+		assert_int_equal(server->kernel_send == CONF_KERNEL_TLS_AUTO, rows[i].sends);
+		assert_int_equal(client->kernel_receive == CONF_KERNEL_TLS_AUTO, rows[i].receives);
+		assert_int_equal(client->kernel_send == CONF_KERNEL_TLS_AUTO, rows[i].sends);
+		assert_int_equal(conf->kernel_tls, rows[i].process[0] == 'a');
+		conf_unref(conf);
+	}
+}
+
 static void test_streams(void **state)
 {
 	static const char text[] =
@@ -905,6 +947,7 @@ int main(void)
 	    cmocka_unit_test(test_listener),
 	    cmocka_unit_test(test_routes),
 	    cmocka_unit_test(test_streams),
+	    cmocka_unit_test(test_kernel_tls),
 	    cmocka_unit_test(test_origin),
 	    cmocka_unit_test(test_fallbacks_of_streams),
 	    cmocka_unit_test(test_health_fallbacks),

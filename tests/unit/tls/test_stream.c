@@ -19,6 +19,8 @@
 #include <cmocka.h>
 
 #include "lab.h"
+#include "stats/stats.h"
+#include "tls/tls_internal.h"
 
 #define HOST "origin.example"
 
@@ -38,7 +40,7 @@ struct session {
 
 /* What ours is in the next session; changed by a test before open_session(). */
 static struct {
-	enum conf_kernel_tls kernel;
+	enum conf_kernel_tls kernel, receive, send;
 	bool small_buffers;
 	bool no_verify;
 	const char *host;
@@ -55,13 +57,17 @@ static void open_ours(struct session *session, bool as_server, int fd)
 	    .certificates = &certificate,
 	    .n_certificates = 1,
 	    .kernel = ours.kernel,
+	    .kernel_receive = ours.receive,
+	    .kernel_send = ours.send,
 	    .alpn = http,
 	    .n_alpn = 1,
 	};
 	struct conf_client_tls client = {.ca = {.path = "ca.pem"},
 					 .verify = !ours.no_verify,
 					 .server_name = ours.server_name,
-					 .kernel = ours.kernel};
+					 .kernel = ours.kernel,
+					 .kernel_receive = ours.receive,
+					 .kernel_send = ours.send};
 
 	session->diag = conf_diag_new("test");
 	assert_non_null(session->diag);
@@ -276,6 +282,45 @@ static ssize_t recv_end(struct session *session)
 	}
 }
 
+static void receive(struct session *session, char *data, size_t len_bytes)
+{
+	for (size_t done = 0; done < len_bytes;) {
+		ssize_t n;
+
+		lab_take_events(&session->end, !session->end.io.readable);
+		n = io_recv(&session->end.io, data + done, len_bytes - done);
+		if (n != -EAGAIN && n <= 0)
+			fail_msg("receiving: %zd %s", n, tls_error(&session->end.io));
+		done += n > 0 ? (size_t)n : 0;
+	}
+}
+
+/* A word each way. */
+static void ping_pong(struct session *session)
+{
+	struct iovec part = {(char *)"pong", 4};
+	char data[4];
+	int n;
+
+	assert_int_equal(SSL_write(session->peer, "ping", 4), 4);
+	receive(session, data, sizeof(data));
+	assert_memory_equal(data, "ping", 4);
+	assert_int_equal(io_send(&session->end.io, &part, 1, false), 4);
+	while ((n = SSL_read(session->peer, data, sizeof(data))) <= 0) {
+		assert_int_equal(SSL_get_error(session->peer, n), SSL_ERROR_WANT_READ);
+		lab_take_events(&session->end, false);
+	}
+	assert_int_equal(n, 4);
+	assert_memory_equal(data, "pong", 4);
+}
+
+/* 0: the kernel, 1: sending alone, 2: receiving alone, 3: OpenSSL. */
+static void set_mode(int mode)
+{
+	ours.receive = mode & 1 ? CONF_KERNEL_TLS_OFF : CONF_KERNEL_TLS_AUTO;
+	ours.send = mode & 2 ? CONF_KERNEL_TLS_OFF : CONF_KERNEL_TLS_AUTO;
+}
+
 static const struct {
 	int version;
 	const char *cipher;
@@ -480,22 +525,92 @@ static void key_update(void **state)
 	struct session session;
 
 	(void)state;
-	for (int kernel = 0; kernel < CONF_KERNEL_TLS_MAX; kernel++) {
-		bool survives = !by_kernel || kernel == CONF_KERNEL_TLS_OFF;
+	for (int mode = 0; mode < 4; mode++) {
+		bool survives = !by_kernel || mode == 3 || tls_kernel_can_rekey();
 
-		ours.kernel = (enum conf_kernel_tls)kernel;
-		open_session(&session, &wish);
-		assert_open(&session);
-		SSL_key_update(session.peer, SSL_KEY_UPDATE_REQUESTED);
-		if (survives) {
-			transfer(&session, 100000, 5000, 5000);
-		} else {
-			assert_int_equal(SSL_write(session.peer, "x", 1), 1);
-			assert_int_equal(recv_end(&session), -EPROTO);
-			assert_non_null(strstr(tls_error(&session.end.io), "keys"));
+		set_mode(mode);
+		for (int as_server = 0; as_server < 2; as_server++) {
+			wish.is_server = as_server;
+			open_session(&session, &wish);
+			assert_open(&session);
+			ping_pong(&session);
+			if (survives) {
+				for (int i = 0; i < 5; i++) {
+					SSL_key_update(session.peer,
+						       i % 2 ? SSL_KEY_UPDATE_REQUESTED
+							     : SSL_KEY_UPDATE_NOT_REQUESTED);
+					ping_pong(&session);
+				}
+				end_ours(&session);
+			} else {
+				SSL_key_update(session.peer, SSL_KEY_UPDATE_REQUESTED);
+				assert_int_equal(SSL_write(session.peer, "x", 1), 1);
+				if (mode == 1) /* OpenSSL follows, but we cannot answer */
+					assert_int_equal(recv_end(&session), 1);
+				assert_int_equal(recv_end(&session), -EPROTO);
+				assert_non_null(strstr(tls_error(&session.end.io), "keys"));
+				assert_int_equal(tls_close_reason(&session.end.io),
+						 CLOSE_TLS_KEY_UPDATE);
+			}
+			close_session(&session);
 		}
-		close_session(&session);
 	}
+}
+
+/* Without a word of data around them: nothing wakes us but the KeyUpdate itself. */
+static void key_update_while_idle(void **state)
+{
+	struct lab_peer_wish wish = {.version = TLS1_3_VERSION};
+	struct session session;
+	char byte;
+
+	(void)state;
+	if (by_kernel && !tls_kernel_can_rekey())
+		return;
+	open_session(&session, &wish);
+	assert_open(&session);
+	for (int i = 0; i < 3; i++) {
+		uint64_t followed = stats_sum(STAT_TLS_KEY_UPDATES);
+
+		SSL_key_update(session.peer, SSL_KEY_UPDATE_REQUESTED);
+		assert_int_equal(SSL_do_handshake(session.peer), 1);
+		do
+			lab_take_events(&session.end, true);
+		while (io_recv(&session.end.io, &byte, 1) == -EAGAIN && by_kernel &&
+		       stats_sum(STAT_TLS_KEY_UPDATES) == followed);
+	}
+	ping_pong(&session);
+	close_session(&session);
+}
+
+/* Each direction goes its own way. */
+static void one_direction_alone(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(matrix); i++)
+		for (int mode = 1; mode < 3; mode++) {
+			struct lab_peer_wish wish = {.version = matrix[i].version,
+						     .cipher = matrix[i].cipher,
+						     .is_server = i % 2};
+			struct tls_facts facts;
+			struct session session;
+
+			set_mode(mode);
+			open_session(&session, &wish);
+			assert_open(&session);
+			tls_get_facts(&session.end.io, &facts);
+			assert_int_equal(facts.kernel_send, by_kernel && mode == 1);
+			assert_int_equal(facts.kernel_receive, by_kernel && mode == 2);
+			assert_int_equal(session.end.io.ops->splice_out != NULL, facts.kernel_send);
+			assert_int_equal(session.end.io.ops->splice_in != NULL,
+					 facts.kernel_receive);
+			assert_non_null(session.end.io.why_not_kernel);
+			transfer(&session, 1 << 20, 30000, 20000);
+			SSL_shutdown(session.peer);
+			assert_int_equal(recv_end(&session), 0);
+			end_ours(&session);
+			close_session(&session);
+		}
 }
 
 /* A client may send its first request with its last handshake message. */
@@ -812,6 +927,8 @@ int main(void)
 	    cmocka_unit_test_setup(reset_is_an_error, reset_ours),
 	    cmocka_unit_test_setup(damaged_record_is_an_error, reset_ours),
 	    cmocka_unit_test_setup(key_update, reset_ours),
+	    cmocka_unit_test_setup(key_update_while_idle, reset_ours),
+	    cmocka_unit_test_setup(one_direction_alone, reset_ours),
 	    cmocka_unit_test_setup(data_right_behind_the_handshake, reset_ours),
 	    cmocka_unit_test_setup(untrusted_peer_is_refused, reset_ours),
 	    cmocka_unit_test_setup(trusted_peer_is_accepted, reset_ours),
