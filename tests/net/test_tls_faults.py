@@ -131,6 +131,15 @@ class Peer:
         with pytest.raises(ssl.SSLWantReadError):
             self.tls.unwrap()
 
+    def leave(self):
+        """After the server's end: ours, which it may no longer hear."""
+        self.tls.unwrap()
+        try:
+            self.socket.sendall(self.out())
+        except ConnectionError:
+            pass
+        self.socket.close()
+
     def reset(self):
         reset(self.socket)
 
@@ -161,7 +170,7 @@ def new_session(world, version):
     peer.tls.write(ASK_AND_END)
     peer.socket.sendall(peer.out())
     assert one_page(peer.read_all())
-    peer.socket.close()
+    peer.leave()
     return {"session": peer.tls.session, "context": peer.context}
 
 
@@ -177,7 +186,7 @@ def test_request_in_the_segment_of_finished(world, port, version, resumed):
     peer.tls.write(ASK_AND_END)
     peer.socket.sendall(last + peer.out())
     assert one_page(peer.read_all())
-    peer.socket.close()
+    peer.leave()
     world.expect(before, tls_handshakes=1, tls_resumed=int(resumed), requests=1, responses_2xx=1, done=1,
                  tls_truncations=0)
 
@@ -224,7 +233,7 @@ def test_a_byte_a_segment(world, version, port):
     peer.tls.write(ASK_AND_END)
     send(peer.out())
     assert one_page(peer.read_all())
-    peer.socket.close()
+    peer.leave()
     world.expect(before, tls_handshakes=1, requests=1, done=1)
 
 
@@ -320,7 +329,7 @@ def test_hello_of_24_kib(world, version, port):
     peer.tls.write(ASK_AND_END)
     peer.socket.sendall(peer.out())
     assert one_page(peer.read_all())
-    peer.socket.close()
+    peer.leave()
     world.expect(before, tls_handshakes=1, requests=1, done=1)
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests with TLS clients and servers of others share: names, a daemon between the two, and its accounts."""
 import hashlib
+import os
 import pathlib
 import shutil
 
@@ -11,7 +12,7 @@ import lab as laboratory
 PORT = 9443
 NAME = "site.example.com"
 MIB = 1 << 20
-SIZE = 8 * MIB
+SIZE = int(os.environ.get("PENSTOCK_BODY_MIB") or 8) * MIB
 VERSIONS = ("1.2", "1.3")
 
 
