@@ -53,6 +53,7 @@ struct relay_dir {
 	enum relay_engine engine; /* any but auto */
 	bool may_promote; /* from copy to the pipe, once the traffic is bulk */
 	bool may_tide; /* bulk may come in big portions: a whole struct relay only, plain sender */
+	bool lacks_pipe; /* it is bulk, but there was none */
 	bool from_ended;
 	bool is_last; /* the sender has failed: what it had said may take time to be delivered */
 	bool more_after; /* the sender of `to` has more to say after the limit: do not push the last

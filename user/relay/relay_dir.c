@@ -17,6 +17,9 @@
  * copying. */
 #define RELAY_BULK_BYTES LOOP_SCRATCH_BYTES
 
+/* After so many more where no pipe was to be had. */
+#define RELAY_PIPE_AGAIN_BYTES (16 << 20)
+
 /* So many reads in a row that only copying could do: there is nothing to splice. */
 #define RELAY_DRY_READS 4
 
@@ -149,7 +152,8 @@ static enum relay_progress relay_copy_once(struct relay_dir *dir, struct loop *l
 	relay_note_received(dir, (size_t)n);
 	if ((size_t)n <= dir->small_max_bytes) {
 		dir->small_messages++;
-		dir->bulk_run_bytes = 0;
+		if (!dir->lacks_pipe)
+			dir->bulk_run_bytes = 0;
 	} else {
 		dir->small_messages = 0;
 		dir->bulk_run_bytes += (size_t)n;
@@ -242,11 +246,13 @@ static void relay_maybe_promote(struct relay_dir *dir)
 	if (!dir->may_promote || dir->kept_len || dir->bulk_run_bytes < dir->bulk_bytes)
 		return;
 	dir->may_promote = false;
+	dir->lacks_pipe = false;
 	dir->engine = RELAY_ENGINE_PIPE;
 	dir->engine_reason = NULL;
 }
 
-/* A pipe to work with, or the copy engine for good where there is none. */
+/* A pipe to work with, or the copy engine where there is none; in bulk it is asked for again, since
+ * slow receivers may hold all that the user may have. */
 static enum relay_engine relay_ready_engine(struct relay_dir *dir)
 {
 	relay_maybe_promote(dir);
@@ -254,6 +260,10 @@ static enum relay_engine relay_ready_engine(struct relay_dir *dir)
 		dir->pipe = relay_pipe_take();
 		if (!dir->pipe) {
 			dir->engine = RELAY_ENGINE_COPY;
+			dir->may_promote = true;
+			dir->lacks_pipe = true;
+			dir->bulk_run_bytes = 0;
+			dir->bulk_bytes = RELAY_PIPE_AGAIN_BYTES;
 			dir->engine_reason =
 			    "no pipe to be had (descriptors, or fs.pipe-user-pages-soft)";
 		}

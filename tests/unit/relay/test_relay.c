@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -278,6 +279,29 @@ static bool portion_brings_tide(void)
 	return in_tide;
 }
 
+/* Where there is no descriptor for a pipe, bulk is copied, and takes one when there is. */
+static void test_pipe_is_asked_for_again(void **state)
+{
+	struct rlimit before, none;
+
+	(void)state;
+	bench_start(RELAY_ENGINE_PIPE);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = (struct rlimit){.rlim_cur = 3, .rlim_max = before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	transfer(bench.client, bench.origin, 1 << 20, 65536);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(bench.relay.up.engine, RELAY_ENGINE_COPY);
+	assert_non_null(bench.relay.up.engine_reason);
+	for (int tries_left = 64; bench.relay.up.engine == RELAY_ENGINE_COPY; tries_left--) {
+		assert_true(tries_left > 0);
+		portion_brings_tide();
+	}
+	assert_int_equal(bench.relay.up.engine, RELAY_ENGINE_PIPE);
+	assert_null(bench.relay.up.engine_reason);
+	bench_stop();
+}
+
 /* Bulk long enough that the thread is woken for big portions only. */
 static void start_tide(void)
 {
@@ -360,6 +384,7 @@ int main(void)
 	    IN_EACH_ENGINE(test_idle_holds_nothing),
 	    IN_EACH_USER_ENGINE(test_limit_leaves_the_rest_in_the_socket),
 	    cmocka_unit_test(test_auto_takes_the_pipe_for_bulk),
+	    cmocka_unit_test(test_pipe_is_asked_for_again),
 	    cmocka_unit_test(test_tide_ends_in_silence),
 	    cmocka_unit_test(test_tide_and_the_end),
 	    cmocka_unit_test(test_tide_and_a_reset),
