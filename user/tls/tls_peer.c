@@ -228,7 +228,6 @@ static int peer_keep_der(struct peer_box *box, const X509 *certificate, struct t
 	return copy ? 0 : -E2BIG;
 }
 
-/* `chain` is without the leaf. */
 static int peer_fill_der(struct peer_box *box, const X509 *leaf, const STACK_OF(X509) * chain)
 {
 	size_t n_above = (size_t)MAX(sk_X509_num(chain), 0);
@@ -299,23 +298,32 @@ static struct tls_peer *peer_pack(struct peer_box *box)
 	return peer;
 }
 
-int tls_peer_new(SSL *ssl, bool wants_der, struct tls_peer **ret_peer)
+int tls_peer_make(const X509 *leaf, const STACK_OF(X509) * above, bool wants_der,
+		  struct tls_peer **ret_peer)
 {
-	const X509 *leaf = SSL_get0_peer_certificate(ssl);
-	bool is_resumed = SSL_session_reused(ssl) == 1;
-	struct peer_box box = {.peer = {.is_resumed = is_resumed},
-			       .data = tls_thread_buffer(),
-			       .size_bytes = TLS_IN_MAX};
+	struct peer_box box = {.data = tls_thread_buffer(), .size_bytes = TLS_IN_MAX};
 	int err = peer_fill(&box, leaf);
 
-	/* OpenSSL's list of a server is without the leaf. */
 	if (!err && wants_der)
-		err = peer_fill_der(&box, leaf, is_resumed ? NULL : SSL_get_peer_cert_chain(ssl));
+		err = peer_fill_der(&box, leaf, above);
 	ERR_clear_error();
 	if (err)
 		return err;
 	*ret_peer = peer_pack(&box);
 	return *ret_peer ? 0 : -ENOMEM;
+}
+
+int tls_peer_new(SSL *ssl, bool wants_der, struct tls_peer **ret_peer)
+{
+	bool is_resumed = SSL_session_reused(ssl) == 1;
+	/* OpenSSL's list of a server is without the leaf. */
+	int err =
+	    tls_peer_make(SSL_get0_peer_certificate(ssl),
+			  is_resumed ? NULL : SSL_get_peer_cert_chain(ssl), wants_der, ret_peer);
+
+	if (!err)
+		(*ret_peer)->is_resumed = is_resumed;
+	return err;
 }
 
 void tls_peer_free(struct tls_peer *peer)

@@ -26,6 +26,10 @@ bool tls_client_auth_wants_der(const struct tls_client_auth *auth);
 
 /* tls_peer.c */
 
+/* Of a certificate and those that came with it. 0, -E2BIG, -ENOMEM. */
+int tls_peer_make(const X509 *leaf, const STACK_OF(X509) * above, bool wants_der,
+		  struct tls_peer **ret_peer) MUST_CHECK;
+
 /* Of a finished handshake in which one was shown, or in an earlier one of its session. 0, -E2BIG,
  * -ENOMEM. */
 int tls_peer_new(SSL *ssl, bool wants_der, struct tls_peer **ret_peer) MUST_CHECK;
