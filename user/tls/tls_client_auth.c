@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a listener asks of its clients: a certificate below its authorities, in time, not revoked.
- * Resumed handshakes show none, so the session's is held against time and revocation again, and a
- * session of other rules is not taken. What an accepted one says is told by tls_peer.c.
+ * Resumed handshakes show none, so the session's is held against time again, and a session of other
+ * rules or revocation lists is not taken. What an accepted one says is told by tls_peer.c.
  */
 #include <errno.h>
 #include <openssl/err.h>
@@ -20,10 +20,17 @@ struct tls_client_auth {
 	X509_STORE *store;
 	STACK_OF(X509_CRL) * revocations;
 	STACK_OF(X509_NAME) * names; /* of the authorities: clients choose by them */
-	unsigned char scope[32]; /* of sessions: a digest of the rules */
 };
 
 /* ---- loading ---- */
+
+/* One that does not say how long it holds (RFC 5280 wants that, OpenSSL does not) has no end. */
+static bool auth_has_run_out(const X509_CRL *crl)
+{
+	const ASN1_TIME *end = X509_CRL_get0_nextUpdate(crl);
+
+	return end && X509_cmp_time(end, NULL) < 0;
+}
 
 static int auth_add_revocations(struct tls_client_auth *auth, BIO *bio,
 				const struct conf_file *file, struct conf_diag *diag)
@@ -31,7 +38,7 @@ static int auth_add_revocations(struct tls_client_auth *auth, BIO *bio,
 	X509_CRL *crl;
 
 	while ((crl = PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL))) {
-		if (X509_cmp_time(X509_CRL_get0_nextUpdate(crl), NULL) < 0)
+		if (auth_has_run_out(crl))
 			conf_diag_warn(diag, file->mark,
 				       "a revocation list in \"%s\" has run out: the certificates "
 				       "below its authority are refused",
@@ -96,27 +103,6 @@ static int auth_load_names(struct tls_client_auth *auth)
 	return err;
 }
 
-/* A session of a listener, or time, with other authorities or bounds says nothing here. */
-static int auth_make_scope(struct tls_client_auth *auth)
-{
-	STACK_OF(X509) *all = X509_STORE_get1_all_certs(auth->store);
-	EVP_MD_CTX *digest = EVP_MD_CTX_new();
-	bool ok = all && digest && EVP_DigestInit_ex(digest, EVP_sha256(), NULL) == 1 &&
-		  EVP_DigestUpdate(digest, &auth->mode, sizeof(auth->mode)) == 1 &&
-		  EVP_DigestUpdate(digest, &auth->depth, sizeof(auth->depth)) == 1;
-
-	for (int i = 0; i < sk_X509_num(all) && ok; i++) {
-		unsigned char of_one[32];
-
-		ok = X509_digest(sk_X509_value(all, i), EVP_sha256(), of_one, NULL) == 1 &&
-		     EVP_DigestUpdate(digest, of_one, sizeof(of_one)) == 1;
-	}
-	ok = ok && EVP_DigestFinal_ex(digest, auth->scope, NULL) == 1;
-	EVP_MD_CTX_free(digest);
-	sk_X509_pop_free(all, X509_free);
-	return ok ? 0 : -ENOMEM;
-}
-
 int tls_client_auth_load(const struct conf_client_auth_rules *rules, const struct tls_files *files,
 			 struct conf_diag *diag, struct tls_client_auth **ret_auth)
 {
@@ -139,7 +125,7 @@ int tls_client_auth_load(const struct conf_client_auth_rules *rules, const struc
 	if (!err && rules->crl.path)
 		err = auth_load_revocations(auth, &rules->crl, files, diag);
 	if (!err)
-		err = auth_load_names(auth) ?: auth_make_scope(auth);
+		err = auth_load_names(auth);
 	if (!err) {
 		*ret_auth = auth;
 		return 0;
@@ -156,6 +142,37 @@ void tls_client_auth_free(struct tls_client_auth *auth)
 	sk_X509_CRL_pop_free(auth->revocations, X509_CRL_free);
 	sk_X509_NAME_pop_free(auth->names, X509_NAME_free);
 	free(auth);
+}
+
+static bool auth_digest_lists(const struct tls_client_auth *auth, const STACK_OF(X509) * all,
+			      EVP_MD_CTX *digest)
+{
+	unsigned char of_one[32];
+	bool ok = true;
+
+	for (int i = 0; i < sk_X509_num(all) && ok; i++)
+		ok = X509_digest(sk_X509_value(all, i), EVP_sha256(), of_one, NULL) == 1 &&
+		     EVP_DigestUpdate(digest, of_one, sizeof(of_one)) == 1;
+	for (int i = 0; i < sk_X509_CRL_num(auth->revocations) && ok; i++)
+		ok = X509_CRL_digest(sk_X509_CRL_value(auth->revocations, i), EVP_sha256(), of_one,
+				     NULL) == 1 &&
+		     EVP_DigestUpdate(digest, of_one, sizeof(of_one)) == 1;
+	return ok;
+}
+
+int tls_client_auth_digest(const struct tls_client_auth *auth, EVP_MD_CTX *digest)
+{
+	STACK_OF(X509) * all;
+	bool ok;
+
+	if (!auth)
+		return 0;
+	all = X509_STORE_get1_all_certs(auth->store);
+	ok = all && EVP_DigestUpdate(digest, &auth->mode, sizeof(auth->mode)) == 1 &&
+	     EVP_DigestUpdate(digest, &auth->depth, sizeof(auth->depth)) == 1 &&
+	     auth_digest_lists(auth, all, digest);
+	sk_X509_pop_free(all, X509_free);
+	return ok ? 0 : -ENOMEM;
 }
 
 bool tls_client_auth_wants_der(const struct tls_client_auth *auth)
@@ -185,27 +202,18 @@ static int auth_on_verify(int ok, X509_STORE_CTX *store_ctx)
 	return ok;
 }
 
-static bool auth_is_revoked(const struct tls_client_auth *auth, X509 *leaf)
-{
-	for (int i = 0; i < sk_X509_CRL_num(auth->revocations); i++) {
-		X509_CRL *crl = sk_X509_CRL_value(auth->revocations, i);
-		X509_REVOKED *entry;
-
-		if (X509_NAME_cmp(X509_CRL_get_issuer(crl), X509_get_issuer_name(leaf)) == 0 &&
-		    (X509_CRL_get0_by_cert(crl, &entry, leaf) == 1 ||
-		     X509_cmp_time(X509_CRL_get0_nextUpdate(crl), NULL) < 0))
-			return true;
-	}
-	return false;
-}
-
+/* Which authorities stood between nobody knows any more: with a list that has run out, any of them
+ * may have been revoked. */
 static bool auth_takes_session(const struct tls_client_auth *auth, SSL_SESSION *session)
 {
 	X509 *leaf = SSL_SESSION_get0_peer(session);
 
 	if (!leaf)
 		return auth->mode != CONF_CLIENT_AUTH_REQUIRED;
-	return X509_cmp_time(X509_get0_notAfter(leaf), NULL) > 0 && !auth_is_revoked(auth, leaf);
+	for (int i = 0; i < sk_X509_CRL_num(auth->revocations); i++)
+		if (auth_has_run_out(sk_X509_CRL_value(auth->revocations, i)))
+			return false;
+	return X509_cmp_time(X509_get0_notAfter(leaf), NULL) > 0;
 }
 
 /* A ticket that is passed over makes the handshake a full one, in which the certificate is shown
@@ -244,8 +252,7 @@ int tls_client_auth_apply(const struct tls_client_auth *auth, SSL_CTX *ssl_ctx)
 	if (auth->mode == CONF_CLIENT_AUTH_REQUIRED)
 		mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
 	SSL_CTX_set_verify(ssl_ctx, mode, auth_on_verify);
-	if (SSL_CTX_set_session_id_context(ssl_ctx, auth->scope, sizeof(auth->scope)) != 1 ||
-	    SSL_CTX_set_session_ticket_cb(ssl_ctx, NULL, auth_on_ticket, (void *)auth) != 1)
-		return -ENOMEM;
-	return 0;
+	return SSL_CTX_set_session_ticket_cb(ssl_ctx, NULL, auth_on_ticket, (void *)auth) == 1
+		   ? 0
+		   : -ENOMEM;
 }

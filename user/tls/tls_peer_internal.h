@@ -17,9 +17,12 @@ int tls_client_auth_load(const struct conf_client_auth_rules *rules, const struc
 /* Takes NULL. */
 void tls_client_auth_free(struct tls_client_auth *auth);
 
-/* Makes the context ask; `auth` (NULL: nothing happens) outlives its handshakes. After the session
- * id context is set, which becomes one of these rules alone. 0 or -ENOMEM. */
+/* Makes the context ask; `auth` (NULL: nothing happens) outlives its handshakes. 0 or
+ * -ENOMEM. */
 int tls_client_auth_apply(const struct tls_client_auth *auth, SSL_CTX *ssl_ctx) MUST_CHECK;
+
+/* Adds what a verification here depends on. Takes NULL. 0 or -ENOMEM. */
+int tls_client_auth_digest(const struct tls_client_auth *auth, EVP_MD_CTX *digest) MUST_CHECK;
 
 /* Do headers tell of it? */
 bool tls_client_auth_wants_der(const struct tls_client_auth *auth);

@@ -220,6 +220,26 @@ static int server_set_alpn(struct tls_server_ctx *ctx, const struct conf_server_
 	return 0;
 }
 
+/*
+ * All listeners seal tickets with the same keys, and so did the configurations before. What a
+ * session brings along and no handshake looks at again must be as it would be here: who the client
+ * is, and in TLS 1.2 the cipher.
+ */
+static int server_make_scope(struct tls_server_ctx *ctx, const struct conf_server_tls *conf)
+{
+	const char *ciphers = conf->policy.ciphers_12 ? conf->policy.ciphers_12 : "";
+	EVP_MD_CTX *digest = EVP_MD_CTX_new();
+	int err = -ENOMEM;
+
+	if (digest && EVP_DigestInit_ex(digest, EVP_sha256(), NULL) == 1 &&
+	    EVP_DigestUpdate(digest, ciphers, strlen(ciphers) + 1) == 1)
+		err = tls_client_auth_digest(ctx->client_auth, digest);
+	if (!err && EVP_DigestFinal_ex(digest, ctx->scope, NULL) != 1)
+		err = -ENOMEM;
+	EVP_MD_CTX_free(digest);
+	return err;
+}
+
 /* A copy of the descriptor, for the time of the context. The worker starts no program, so it need
  * not be close-on-exec. */
 static int server_open_key_log(struct tls_server_ctx *ctx, const struct conf_file *file,
@@ -251,6 +271,8 @@ static int server_init(struct tls_server_ctx *ctx, const struct conf_server_tls 
 		err = server_open_key_log(ctx, &conf->key_log, files, diag);
 	if (!err)
 		err = tls_client_auth_load(&conf->client, files, diag, &ctx->client_auth);
+	if (!err)
+		err = server_make_scope(ctx, conf);
 	return err ? err : server_open(ctx, conf, diag);
 }
 

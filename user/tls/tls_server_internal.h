@@ -36,6 +36,7 @@ struct tls_server_ctx {
 	uint32_t ticket_lifetime_s;
 	struct tls_ticket_keys ticket_keys;
 	struct tls_client_auth *client_auth; /* NULL: no certificate is asked for */
+	unsigned char scope[32]; /* sessions of contexts with another one are not taken */
 };
 
 /* tls_server_shake.c: makes the group's SSL_CTX choose as `ctx` has it. */

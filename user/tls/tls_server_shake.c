@@ -134,10 +134,9 @@ static void shake_init_tickets(const struct tls_server_ctx *ctx, SSL_CTX *ssl_ct
 
 void tls_server_shake_init(const struct tls_server_ctx *ctx, struct tls_server_group *group)
 {
-	static const unsigned char session_scope[] = "penstock";
 	bool has_staple = false;
 
-	SSL_CTX_set_session_id_context(group->ssl_ctx, session_scope, sizeof(session_scope) - 1);
+	SSL_CTX_set_session_id_context(group->ssl_ctx, ctx->scope, sizeof(ctx->scope));
 	SSL_CTX_set_tlsext_servername_callback(group->ssl_ctx, shake_on_name);
 	shake_init_tickets(ctx, group->ssl_ctx);
 	if (ctx->key_log_fd >= 0)

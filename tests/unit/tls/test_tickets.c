@@ -210,6 +210,40 @@ static void every_resumption_brings_a_ticket(void **state)
 	tls_server_ctx_free(ctx);
 }
 
+static struct tls_server_ctx *load_ciphers(const char *ciphers_12)
+{
+	const struct conf_server_tls conf = {
+	    .certificates = &certificate,
+	    .n_certificates = 1,
+	    .policy.ciphers_12 = ciphers_12,
+	    .tickets = {.on = true, .lifetime_s = 3600},
+	};
+	struct conf_diag *diag = conf_diag_new("test");
+	struct tls_server_ctx *ctx = tls_server_ctx_new(&conf, &lab_files, diag);
+
+	assert_non_null(ctx);
+	conf_diag_free(diag);
+	return ctx;
+}
+
+/* TLS 1.2 resumes with the session's cipher, whatever the listener would choose. */
+static void a_session_brings_no_cipher_that_is_not_allowed(void **state)
+{
+	struct tls_server_ctx *weak = load_ciphers("ECDHE-ECDSA-AES128-SHA256");
+	struct tls_server_ctx *strong = load_ciphers(NULL);
+	SSL_SESSION *session = NULL;
+
+	(void)state;
+	assert_false(resume(weak, TLS1_2_VERSION, &session));
+	assert_true(resume(weak, TLS1_2_VERSION, &session));
+	assert_false(resume(strong, TLS1_2_VERSION, &session));
+	assert_string_equal(SSL_CIPHER_get_name(SSL_SESSION_get0_cipher(session)),
+			    "ECDHE-ECDSA-AES128-GCM-SHA256");
+	SSL_SESSION_free(session);
+	tls_server_ctx_free(weak);
+	tls_server_ctx_free(strong);
+}
+
 static void off_is_no_ticket(void **state)
 {
 	(void)state;
@@ -278,6 +312,7 @@ int main(void)
 	    cmocka_unit_test(nodes_share_a_file),
 	    cmocka_unit_test(an_old_ticket_is_renewed),
 	    cmocka_unit_test(every_resumption_brings_a_ticket),
+	    cmocka_unit_test(a_session_brings_no_cipher_that_is_not_allowed),
 	    cmocka_unit_test(off_is_no_ticket),
 	    cmocka_unit_test(the_lifetime_is_told),
 	};
