@@ -93,6 +93,15 @@ enum stream_engine {
 	STREAM_ENGINE_SOCKMAP
 };
 
+/* Who does the records of TLS that ends here, or begins. */
+enum stream_tls {
+	STREAM_TLS_NONE, /* no TLS, or passed on unopened */
+	STREAM_TLS_USER,
+	STREAM_TLS_KERNEL_SEND, /* receiving is in user space */
+	STREAM_TLS_KERNEL_RECEIVE,
+	STREAM_TLS_KERNEL
+};
+
 /* An open connection, in the map `streams` (an array that the daemon maps into memory); id 0: the
  * slot is free. */
 struct stream_value {
@@ -104,7 +113,7 @@ struct stream_value {
 	__u8 lane; /* enum stream_lane */
 	__u8 engine_up; /* enum stream_engine, client to origin */
 	__u8 engine_down; /* origin to client */
-	__u8 pad; /* zero */
+	__u8 tls; /* enum stream_tls of the client, and of the origin times 16 */
 	__u32 listener; /* index in the configuration */
 	__u32 route; /* index in the listener */
 	__u64 bytes_up; /* delivered to the origin, or received from the client where it is HTTP */

@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 import struct
+import subprocess
 import threading
 
 import pytest
@@ -258,6 +259,7 @@ def test_fin_without_close_notify_is_a_reset(world, start, way):
     assert status["counters"]["tls_truncations"] == 1 and status["closes"]["done"] == 0
     line = next(line for line in daemon.log().splitlines() if "reason=tls_truncated" in line)
     assert "client: the peer closed without close_notify" in line and "lane=terminate" in line
+    assert ("client_tls=ktls" in line) != ("user_tls_reason=\"" in line)  # in the kernel, or it says why not
     client.close(), origin.close()
 
 
@@ -420,7 +422,162 @@ def test_flows_show_it(world, start):
     laboratory.wait_until(flow, "the stream is in the table")
     seen = flow()
     assert (seen["lane"], seen["bytes_up"], seen["engine_up"]) == ("terminate", 5, "copy")
+    assert {seen["client_tls"], seen["origin_tls"]} <= {"openssl", "ktls"}
     assert seen["origin"] == f"{world.lab.origins[0].address}:{TLS_PORT}"
     client.end(), origin.end()
     wait_closes(daemon, "done")
+    client.close(), origin.close()
+
+
+class Shell:
+    """openssl s_client with commands on its input; what it prints is waited for line by line."""
+
+    def __init__(self, world, *options):
+        self.process = subprocess.Popen(
+            ["nsenter", f"--net=/run/netns/{world.lab.client.name}", "openssl", "s_client", "-brief", "-servername",
+             "plain.example.com", "-connect", f"{world.lab.node.address}:{PORT}", *options],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0)
+
+    def say(self, text):
+        self.process.stdin.write(text.encode() + b"\n")
+
+    def hear(self, text):
+        while line := self.process.stdout.readline():
+            if text in line.decode():
+                return
+        raise AssertionError(f"s_client ended without {text}")
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.stdout.read()
+        self.process.wait(30)
+        self.process.stdout.close()
+
+
+def kernel_rekeys():
+    return tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 14)
+
+
+@pytest.mark.parametrize("command", ["k", "K"])
+def test_key_update(world, start, command):
+    """New keys of the client, and where it asks ours too, between data and with nothing else to say."""
+    daemon = start(world.config())
+    with world.lab.origins[0].listen(ORIGIN_PORT) as listener:
+        client = Shell(world)
+        client.hear("CONNECTION ESTABLISHED")
+        origin = listener.accept()[0]
+        origin.settimeout(30)
+        client.say("first")
+        assert origin.recv(100) == b"first\n"
+        client.say(command)
+        client.hear("KEYUPDATE")
+        client.say(command)
+        client.hear("KEYUPDATE")
+        follows = daemon.status()["counters"]["ktls_handovers"] == 0 or kernel_rekeys()
+        if follows:
+            client.say("second")
+            assert origin.recv(100) == b"second\n"
+            origin.sendall(b"answer\n")
+            client.hear("answer")
+        else:
+            with pytest.raises(ConnectionResetError):
+                origin.recv(100)
+            wait_closes(daemon, "tls_key_update")
+        client.close()
+        origin.close()
+
+
+def hold_handshake(world, name="plain.example.com"):
+    """A client whose last handshake message is made, but not sent."""
+    sock = world.lab.client.connect(world.lab.node.address, PORT)
+    sock.settimeout(30)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = world.context().wrap_bio(incoming, outgoing, server_hostname=name)
+    while True:
+        try:
+            tls.do_handshake()
+            return sock, tls, outgoing
+        except ssl.SSLWantReadError:
+            sock.sendall(outgoing.read())
+            incoming.write(sock.recv(65536))
+
+
+def test_data_and_end_in_one_segment_with_finished(world, start):
+    daemon = start(world.config())
+    with world.lab.origins[0].listen(ORIGIN_PORT) as listener:
+        for ends in (False, True):
+            sock, tls, outgoing = hold_handshake(world)
+            tls.write(b"early")
+            if ends:
+                with pytest.raises(ssl.SSLWantReadError):
+                    tls.unwrap()
+            sock.sendall(outgoing.read())
+            if ends:
+                sock.shutdown(socket.SHUT_WR)
+            origin = listener.accept()[0]
+            origin.settimeout(30)
+            assert origin.recv(100, socket.MSG_WAITALL if ends else 0) == b"early"
+            origin.close(), sock.close()
+    wait_closes(daemon, "done")
+
+
+def test_resets_in_the_handshake(world, start):
+    daemon = start(world.config())
+    sock, _, _ = hold_handshake(world)
+    reset(sock)
+    sock = world.lab.client.connect(world.lab.node.address, PORT)
+    sock.sendall(b"\x16\x03\x01\x02\x00\x01")
+    laboratory.wait_until(lambda: daemon.status()["counters"]["connections_open"] == 1, "it is read")
+    reset(sock)
+    laboratory.wait_until(lambda: daemon.status()["counters"]["connections_open"] == 0, "both are gone")
+    assert daemon.status()["closes"]["handshake_failed"] == 1
+
+
+def test_byte_by_byte(world, start):
+    """Handshake and data in segments of one byte."""
+    daemon = start(world.config())
+    with world.lab.origins[0].listen(ORIGIN_PORT) as listener:
+        sock = world.lab.client.connect(world.lab.node.address, PORT)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+        class Slow:
+            settimeout, recv, close = sock.settimeout, sock.recv, sock.close
+
+            @staticmethod
+            def sendall(data):
+                for byte in data:
+                    sock.sendall(bytes([byte]))
+
+        client = Tls(Slow, world.context(), "plain.example.com")
+        origin = Plain(listener.accept()[0])
+        for byte in b"slowly":
+            client.send(bytes([byte]))
+        client.end()
+        assert receive_all(origin)[1] == 6
+        origin.end()
+        assert client.recv() == b""
+    wait_closes(daemon, "done")
+    client.close(), origin.close()
+
+
+def test_long_client_hello(world, start):
+    start(world.config())
+    client, origin = world.connect("plain", prepare=lambda context: context.set_alpn_protocols(
+        [f"{number:0200}" for number in range(120)]))
+    client.send(b"x")
+    assert origin.recv(1) == b"x"
+    client.close(), origin.close()
+
+
+@pytest.mark.parametrize("garbage", [b"\x17\x03\x03\x00\x20" + b"g" * 32, b"\x16\x03\x03\x00\x20" + b"g" * 32,
+                                     b"GET / HTTP/1.1\r\n\r\n", b"\x15\x03\x03\x00\x02\x01\x00"],
+                         ids=["data", "handshake", "no TLS", "alert in the clear"])
+def test_garbage_after_the_handshake(world, start, garbage):
+    daemon = start(world.config())
+    client, origin = world.connect("plain")
+    client.send(b"x"), origin.recv(1)
+    client.sock.sendall(garbage)
+    with pytest.raises(ConnectionResetError):
+        origin.recv()
+    wait_closes(daemon, "tls_broken")
     client.close(), origin.close()

@@ -185,6 +185,7 @@ void conn_give_place(struct conn *conn);
 /* The live table: entered at accept, told of the route and of what moved, left at close. */
 void conn_live_start(struct conn *conn);
 void conn_live_route(struct conn *conn);
+void conn_live_tls(struct conn *conn); /* after a handshake */
 void conn_live_relayed(struct conn *conn);
 void conn_live_request(struct conn *conn, const struct exchange_record *record);
 void conn_live_stop(struct conn *conn);

@@ -51,6 +51,29 @@ void conn_live_route(struct conn *conn)
 	    conn->route->lane == CONF_LANE_SPLICE ? STREAM_LANE_SPLICE : STREAM_LANE_TERMINATE;
 }
 
+static __u8 live_tls(const struct io *io)
+{
+	struct tls_facts facts;
+
+	if (io_is_plain(io))
+		return STREAM_TLS_NONE;
+	tls_get_facts(io, &facts);
+	if (facts.kernel_send && facts.kernel_receive)
+		return STREAM_TLS_KERNEL;
+	return facts.kernel_send      ? STREAM_TLS_KERNEL_SEND
+	       : facts.kernel_receive ? STREAM_TLS_KERNEL_RECEIVE
+				      : STREAM_TLS_USER;
+}
+
+void conn_live_tls(struct conn *conn)
+{
+	const struct io *origin = conn->origin ? &conn->origin->io : NULL;
+
+	if (conn->live)
+		conn->live->tls =
+		    (__u8)(live_tls(&conn->io) | (origin ? live_tls(origin) << 4 : 0));
+}
+
 static __u8 live_engine(const struct relay_dir *dir)
 {
 	switch (dir->engine) {

@@ -28,6 +28,16 @@ static struct str conn_tls_text(const struct conn *conn, const struct io *io)
 	return conn_text(conn->route->lane == CONF_LANE_TERMINATE ? io->ops->name : NULL);
 }
 
+/* What kept TLS of the client, or else of the origin, from the kernel. */
+static struct str conn_why_user_tls(const struct conn *conn)
+{
+	if (conn->route->lane != CONF_LANE_TERMINATE)
+		return conn_text(NULL);
+	if (conn->io.why_not_kernel || !conn->origin)
+		return conn_text(conn->io.why_not_kernel);
+	return conn_text(conn->origin->io.why_not_kernel);
+}
+
 static void conn_log_stream(const struct conn *conn, const char *peer, const char *reason)
 {
 	const struct relay *relay = &conn->relay;
@@ -41,6 +51,7 @@ static void conn_log_stream(const struct conn *conn, const char *peer, const cha
 	    LOG_STR("client_tls", conn_tls_text(conn, &conn->io)),
 	    LOG_STR("client_cert", conn_subject(conn)),
 	    LOG_STR("origin_tls", conn->origin ? conn_tls_text(conn, &conn->origin->io) : STR("-")),
+	    LOG_STR("user_tls_reason", conn_why_user_tls(conn)),
 	    LOG_TEXT("relay_up", relay_engine_word(relay->up.engine)),
 	    LOG_TEXT("relay_down", relay_engine_word(relay->down.engine)),
 	    LOG_INT("bytes_up", relay->up.delivered_bytes),
@@ -100,6 +111,9 @@ void conn_log_request(const struct conn *conn, const struct exchange_record *rec
 	    LOG_STR("origin", conn_text(origin)), LOG_STR("server", conn_text(record->server)),
 	    LOG_TEXT("client_tls", conn->io.ops->name), LOG_STR("client_cert", conn_subject(conn)),
 	    LOG_STR("origin_tls", conn_text(record->origin_tls)),
+	    LOG_STR("user_tls_reason",
+		    conn_text(conn->io.why_not_kernel ? conn->io.why_not_kernel
+						      : record->origin_why_not_kernel)),
 	    LOG_STR("relay", conn_text(record->relay)), LOG_INT("bytes_in", record->request_bytes),
 	    LOG_INT("bytes_out", record->response_bytes),
 	    LOG_INT("first_byte_us", record->first_byte_us),

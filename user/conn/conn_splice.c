@@ -85,6 +85,7 @@ enum conn_state conn_step_connect(struct conn *conn)
 	stats_inc(STAT_SPLICE_CONNECTIONS);
 	tally_add(conn_tally(conn), TALLY_CONNECTIONS, 1);
 	conn_pace_start(conn);
+	conn_live_tls(conn);
 	conn_live_relayed(conn);
 	return CONN_RELAY;
 }

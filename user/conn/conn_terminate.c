@@ -56,6 +56,7 @@ enum conn_state conn_step_handshake(struct conn *conn)
 		return CONN_HANDSHAKE;
 	case TLS_READY:
 		conn_note_handshake(conn);
+		conn_live_tls(conn);
 		return conn_go_on(conn);
 	case TLS_UNVERIFIED:
 		conn_note_failed_handshake(conn);

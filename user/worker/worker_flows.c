@@ -19,6 +19,19 @@ static const char *flows_engine(uint8_t engine)
 	return engine < ARRAY_LEN(words) ? words[engine] : "none";
 }
 
+static const char *flows_tls(unsigned int tls)
+{
+	static const char *const words[] = {
+	    [STREAM_TLS_NONE] = "none",
+	    [STREAM_TLS_USER] = "openssl",
+	    [STREAM_TLS_KERNEL_SEND] = "ktls-send",
+	    [STREAM_TLS_KERNEL_RECEIVE] = "ktls-receive",
+	    [STREAM_TLS_KERNEL] = "ktls",
+	};
+
+	return tls < ARRAY_LEN(words) ? words[tls] : "none";
+}
+
 static json_t *flows_addr(const uint8_t bytes[16], uint16_t port)
 {
 	struct addr addr = {.in6 = {.sin6_family = AF_INET6}, .len = sizeof(addr.in6)};
@@ -57,19 +70,20 @@ static json_t *flows_entry(const struct conf *conf, const struct stream_value *s
 
 	memcpy(why, stream->why, sizeof(why));
 	why[sizeof(why) - 1] = 0;
-	return json_pack("{s:I, s:s, s:s, s:o, s:o, s:s, s:s, s:I, s:I, s:f, s:f, s:i, s:i, s:s}",
-			 "id", (json_int_t)stream->id, "lane",
-			 stream->lane == STREAM_LANE_TERMINATE ? "terminate" : "splice", "listener",
-			 flows_listener_name(conf, stream), "client",
-			 flows_addr(stream->client_addr, stream->client_port), "origin",
-			 flows_addr(stream->origin_addr, stream->origin_port), "engine_up",
-			 flows_engine(stream->engine_up), "engine_down",
-			 flows_engine(stream->engine_down), "bytes_up",
-			 (json_int_t)stream->bytes_up, "bytes_down", (json_int_t)stream->bytes_down,
-			 "age_s", flows_seconds_since(stream->created_ns, now_us), "idle_s",
-			 flows_seconds_since(stream->active_ns, now_us), "client_rtt_us",
-			 (int)stream->client_rtt_us, "origin_rtt_us", (int)stream->origin_rtt_us,
-			 "why_not_faster", why);
+	return json_pack(
+	    "{s:I, s:s, s:s, s:o, s:o, s:s, s:s, s:I, s:I, s:f, s:f, s:i, s:i, s:s, s:s, s:s}",
+	    "id", (json_int_t)stream->id, "lane",
+	    stream->lane == STREAM_LANE_TERMINATE ? "terminate" : "splice", "listener",
+	    flows_listener_name(conf, stream), "client",
+	    flows_addr(stream->client_addr, stream->client_port), "origin",
+	    flows_addr(stream->origin_addr, stream->origin_port), "engine_up",
+	    flows_engine(stream->engine_up), "engine_down", flows_engine(stream->engine_down),
+	    "bytes_up", (json_int_t)stream->bytes_up, "bytes_down", (json_int_t)stream->bytes_down,
+	    "age_s", flows_seconds_since(stream->created_ns, now_us), "idle_s",
+	    flows_seconds_since(stream->active_ns, now_us), "client_rtt_us",
+	    (int)stream->client_rtt_us, "origin_rtt_us", (int)stream->origin_rtt_us,
+	    "why_not_faster", why, "client_tls", flows_tls(stream->tls & 15), "origin_tls",
+	    flows_tls(stream->tls >> 4));
 }
 
 static json_t *flows_steered(struct steer *steer)
