@@ -469,11 +469,10 @@ def test_key_update(world, start, command):
         origin.settimeout(30)
         client.say("first")
         assert origin.recv(100) == b"first\n"
-        client.say(command)
-        client.hear("KEYUPDATE")
-        client.say(command)
-        client.hear("KEYUPDATE")
         follows = daemon.status()["counters"]["ktls_handovers"] == 0 or kernel_rekeys()
+        for _ in range(2 if follows else 1):
+            client.say(command)
+            client.hear("KEYUPDATE")
         if follows:
             client.say("second")
             assert origin.recv(100) == b"second\n"

@@ -21,12 +21,24 @@
  * alert. */
 #define CLOSE_ROOM_BYTES 49152
 
+#define EMPTY_ROW_MAX 32
+
 /* FIN: an end only after close_notify (RFC 8446, 6.1). */
 static int kernel_truncated(struct tls_stream *stream)
 {
 	tls_stream_set_fault(stream, CLOSE_TLS_TRUNCATED);
 	return tls_kernel_fail(stream, -EPROTO,
 			       "the peer closed without close_notify: data may be missing");
+}
+
+/*
+ * 0 is an end, or records without bytes: splice(2) says it to each, recv(2) to some right before a
+ * record that is not data. An end says it again, and records run out; more of them in a row than
+ * OpenSSL takes are not taken here.
+ */
+static int kernel_note_nothing(struct tls_stream *stream, unsigned int *n_nothing)
+{
+	return ++*n_nothing > EMPTY_ROW_MAX ? kernel_truncated(stream) : 0;
 }
 
 static void kernel_note_data(struct tls_stream *stream)
@@ -44,6 +56,7 @@ static void kernel_note_data(struct tls_stream *stream)
 static ssize_t tls_kernel_recv(struct io *io, void *data, size_t len_bytes)
 {
 	struct tls_stream *stream = io->impl;
+	unsigned int n_nothing = 0;
 	int err = 0;
 
 	while (!err && !stream->recv_ended) {
@@ -53,30 +66,21 @@ static ssize_t tls_kernel_recv(struct io *io, void *data, size_t len_bytes)
 			kernel_note_data(stream);
 			return n;
 		}
+		if (n == 0 && !len_bytes)
+			return 0;
 		if (n == 0)
-			return len_bytes ? kernel_truncated(stream) : 0;
-		err = errno == EIO ? tls_kernel_take_control(stream)
-				   : tls_kernel_explain(stream, errno);
+			err = kernel_note_nothing(stream, &n_nothing);
+		else
+			err = errno == EIO ? tls_kernel_take_control(stream)
+					   : tls_kernel_explain(stream, errno);
 	}
 	return err ? err : stream->recv_end;
-}
-
-/* What splice(2) found where it gave 0: a record of no bytes looks like an end there. 0: go on. */
-static int kernel_look_at_end(struct tls_stream *stream)
-{
-	char byte;
-	ssize_t n = recv(stream->fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK);
-
-	if (n > 0)
-		return 0;
-	if (n == 0)
-		return kernel_truncated(stream);
-	return errno == EIO ? tls_kernel_take_control(stream) : tls_kernel_explain(stream, errno);
 }
 
 static ssize_t tls_kernel_splice_in(struct io *io, int pipe_write_fd, size_t len_bytes)
 {
 	struct tls_stream *stream = io->impl;
+	unsigned int n_nothing = 0;
 	int err = 0;
 
 	while (!err && !stream->recv_ended) {
@@ -88,7 +92,7 @@ static ssize_t tls_kernel_splice_in(struct io *io, int pipe_write_fd, size_t len
 			return n;
 		}
 		if (n == 0)
-			err = kernel_look_at_end(stream);
+			err = kernel_note_nothing(stream, &n_nothing);
 		else
 			err = errno == EINVAL ? tls_kernel_take_control(stream)
 					      : tls_kernel_explain(stream, errno);
