@@ -132,6 +132,8 @@ static int bio_read(BIO *bio, char *data, int len)
 	if (len <= 0)
 		return 0;
 	BUG_ON(thread.stream != stream);
+	if (stream->control.n_in_row > TLS_CONTROL_ROW_MAX)
+		return -1;
 	n = stream->exact_reads ? bio_recv(stream, data, (size_t)len)
 				: bio_recv_buffered(stream, data, (size_t)len);
 	if (n == -EAGAIN)

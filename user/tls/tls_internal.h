@@ -89,7 +89,7 @@ struct tls_stream {
 	struct tls_late *late; /* tickets may come; NULL: nobody waits for them */
 	struct tls_secrets *secrets; /* NULL unless a hand-over is still possible */
 	struct tls_rekey *rekey; /* NULL: keys of a direction that the kernel has cannot change */
-	struct tls_control control; /* records that are not data, read from the kernel */
+	struct tls_control control; /* records that are not data; of OpenSSL's only their number */
 	struct tls_server_ctx *server; /* a reference, for the time of the handshake */
 	struct tls_sessions *sessions; /* client side: the owner's; NULL: none are kept */
 	uint64_t sessions_scope;

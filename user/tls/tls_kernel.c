@@ -202,10 +202,11 @@ void tls_stream_settle(struct tls_stream *stream, struct io *io)
 	io->ops = ops[stream->in_kernel];
 	stats_inc(io->ops == &tls_kernel_ops ? STAT_KTLS_HANDOVERS : STAT_KTLS_REFUSED);
 	tls_stream_drop_secrets(stream);
-	if (!(stream->in_kernel & TLS_KERNEL_RECEIVE))
+	if (!(stream->in_kernel & TLS_KERNEL_RECEIVE)) {
 		stream->exact_reads = false;
-	if (!stream->in_kernel)
-		SSL_set_msg_callback(stream->ssl, NULL);
+		SSL_set_msg_callback(stream->ssl, tls_keys_on_message);
+		SSL_set_msg_callback_arg(stream->ssl, stream);
+	}
 	if (io->ops == &tls_kernel_ops && !stream->late)
 		tls_stream_drop_ssl(stream);
 }

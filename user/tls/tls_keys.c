@@ -242,6 +242,8 @@ void tls_keys_on_message(int is_write, int version UNUSED, int content_type, con
 
 	if (content_type == SSL3_RT_HEADER && stream->secrets)
 		stream->secrets->of[is_write ? stream->side : tls_stream_peer(stream)].records++;
+	if (content_type == SSL3_RT_HEADER && !is_write && stream->state == TLS_STATE_READY)
+		stream->control.n_in_row++;
 	if (content_type == SSL3_RT_HANDSHAKE && !is_write)
 		keys_note_update(stream, data, len_bytes);
 }

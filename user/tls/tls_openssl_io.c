@@ -21,6 +21,11 @@ static ssize_t recv_explain(struct tls_stream *stream)
 	unsigned long code = ERR_peek_error();
 	bool is_silent = !code || ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
 
+	if (stream->control.n_in_row > TLS_CONTROL_ROW_MAX) {
+		tls_stream_set_fault(stream, CLOSE_TLS_BROKEN);
+		tls_stream_set_error(stream, "TLS: the peer sent too many records without data");
+		return -EPROTO;
+	}
 	switch (SSL_get_error(stream->ssl, 0)) {
 	case SSL_ERROR_WANT_READ:
 	case SSL_ERROR_WANT_WRITE:
@@ -45,16 +50,24 @@ static ssize_t recv_explain(struct tls_stream *stream)
 	return -EPROTO;
 }
 
-static ssize_t recv_records(struct tls_stream *stream, char *data, size_t len_bytes)
+/*
+ * OpenSSL looks for data until the socket has no more, and new keys, for which a peer sends 27
+ * bytes, take it longer than they take the peer: so there is a bound to records without data, in a
+ * row (see bio_read()) and in one call. `ret_cut`: more may be here.
+ */
+static ssize_t recv_records(struct tls_stream *stream, char *data, size_t len_bytes, bool *ret_cut)
 {
+	unsigned int n_other = 0;
 	size_t done = 0;
 
-	while (done < len_bytes) {
+	while (done < len_bytes && n_other <= TLS_CONTROL_ROW_MAX) {
 		size_t n;
 		ssize_t end;
 
 		if (SSL_read_ex(stream->ssl, data + done, len_bytes - done, &n) == 1) {
 			done += n;
+			n_other += stream->control.n_in_row > 1 ? stream->control.n_in_row - 1u : 0;
+			tls_control_note_data(&stream->control);
 			continue;
 		}
 		end = recv_explain(stream);
@@ -62,8 +75,10 @@ static ssize_t recv_records(struct tls_stream *stream, char *data, size_t len_by
 			stream->recv_ended = true;
 			stream->recv_end = (int)end;
 		}
+		*ret_cut = false;
 		return done ? (ssize_t)done : end;
 	}
+	*ret_cut = true;
 	return (ssize_t)done;
 }
 
@@ -81,7 +96,7 @@ static ssize_t recv_settle_debt(struct tls_stream *stream, struct io *io, ssize_
 ssize_t tls_openssl_recv(struct io *io, void *data, size_t len_bytes)
 {
 	struct tls_stream *stream = io->impl;
-	bool is_full;
+	bool is_cut;
 	ssize_t n;
 	int err;
 
@@ -90,12 +105,11 @@ ssize_t tls_openssl_recv(struct io *io, void *data, size_t len_bytes)
 	if (stream->recv_ended)
 		return stream->recv_end;
 	tls_call_begin(stream, io);
-	n = recv_records(stream, data, len_bytes);
-	is_full = n > 0 && (size_t)n == len_bytes;
+	n = recv_records(stream, data, len_bytes, &is_cut);
 	err = tls_call_end(stream, io, false);
 	if (err == -ENOMEM) /* what was read is lost */
 		return -ENOMEM;
-	if (stream->drained && !is_full && !stream->recv_ended)
+	if (stream->drained && !is_cut && !stream->recv_ended)
 		io->readable = false;
 	if (stream->owes_key_update)
 		n = recv_settle_debt(stream, io, n);
