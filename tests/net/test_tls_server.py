@@ -195,6 +195,29 @@ def test_watched_folder_behind_a_link(lab, start, authority, tmp_path):
     laboratory.wait_until(lambda: served(lab, authority) in pairs[1].chain.read_text(), "the new pair is served")
 
 
+def test_watched_folder_that_is_made_anew(lab, start, authority, tmp_path):
+    """With it goes what was watched."""
+    old, new = authority.issue(NAME), authority.issue(NAME)
+    folder = tmp_path / "site"
+    files = {"tls.crt": "chain", "tls.key": "key"}
+
+    def fill(pair):
+        folder.mkdir()
+        for name, part in files.items():
+            put(getattr(pair, part), folder / name)
+
+    fill(old)
+    daemon = start({"certificates": [{"chain": str(folder / "tls.crt"), "key": str(folder / "tls.key")}]},
+                   process={"watch_files": True})
+    for name in files:
+        (folder / name).unlink()
+    folder.rmdir()
+    daemon.process.wait_line("configuration refused")
+    assert served(lab, authority) in old.chain.read_text()
+    fill(new)
+    laboratory.wait_until(lambda: served(lab, authority) in new.chain.read_text(), "the new pair is served")
+
+
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
 def test_nodes_resume_each_others_sessions(lab, start, authority, tmp_path, version):
     keys, session = tmp_path / "tickets.keys", tmp_path / "session"

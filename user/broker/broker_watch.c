@@ -3,7 +3,7 @@
  * Tells when a file that the configuration names has changed: certificates, keys, authorities,
  * staples. Folders are watched, since files are mostly replaced by renaming another over them, or
  * by a link that points elsewhere; any event in one of them only means that all files are looked
- * at.
+ * at. What is above them is watched too, since folders are replaced in the same ways.
  */
 #include <errno.h>
 #include <libgen.h>
@@ -80,10 +80,52 @@ static const char *watch_find_change(struct file_watch *watch)
 	return changed;
 }
 
+/* All folders on the way: any of them may be renamed, made anew, or a link that is turned. */
+static int watch_add_way(struct file_watch *watch, const char *path)
+{
+	char name[PATH_MAX], *folder = name;
+	int err = 0;
+
+	if (strlen(path) >= sizeof(name))
+		return -ENAMETOOLONG;
+	snprintf(name, sizeof(name), "%s", path);
+	do {
+		folder = dirname(folder);
+		if (inotify_add_watch(watch->watch.fd, folder, WATCH_EVENTS) < 0 && !err)
+			err = -errno;
+	} while (strcmp(folder, "/") != 0 && strcmp(folder, ".") != 0);
+	return err;
+}
+
+/* The way by which the name is, and the one to the file that it leads to. */
+static int watch_add_folders(struct file_watch *watch, const char *path)
+{
+	char real[PATH_MAX];
+	int err = watch_add_way(watch, path);
+
+	if (realpath(path, real))
+		err = watch_add_way(watch, real) ?: err;
+	return err;
+}
+
+/* Folders that were made since are other ones; those that are watched already stay so. What cannot
+ * be watched now has a folder above that tells when it can. */
+static void watch_renew_folders(struct file_watch *watch)
+{
+	for (size_t i = 0; i < watch->n_files; i++) {
+		int err = watch_add_folders(watch, watch->files[i].path);
+
+		(void)err;
+	}
+}
+
 static void watch_on_settled(struct timer *timer)
 {
 	struct file_watch *watch = container_of(timer, struct file_watch, settle_timer);
-	const char *changed = watch_find_change(watch);
+	const char *changed;
+
+	watch_renew_folders(watch); /* first: what changes behind the look has an event */
+	changed = watch_find_change(watch);
 
 	if (changed)
 		watch->on_change(watch->argument, changed);
@@ -137,23 +179,6 @@ void file_watch_free(struct file_watch *watch)
 		return;
 	file_watch_clear(watch);
 	free(watch);
-}
-
-/* Where the name is, and where the file is that it leads to. */
-static int watch_add_folders(struct file_watch *watch, const char *path)
-{
-	char name[PATH_MAX], real[PATH_MAX];
-	int err = 0;
-
-	if (strlen(path) >= sizeof(name))
-		return -ENAMETOOLONG;
-	snprintf(name, sizeof(name), "%s", path);
-	if (inotify_add_watch(watch->watch.fd, dirname(name), WATCH_EVENTS) < 0)
-		err = -errno;
-	if (realpath(path, real) &&
-	    inotify_add_watch(watch->watch.fd, dirname(real), WATCH_EVENTS) < 0)
-		err = -errno;
-	return err;
 }
 
 static int watch_add(struct file_watch *watch, const struct bundle_entry *entry)
