@@ -93,6 +93,7 @@ struct tls_stream {
 	struct tls_server_ctx *server; /* a reference, for the time of the handshake */
 	struct tls_sessions *sessions; /* client side: the owner's; NULL: none are kept */
 	uint64_t sessions_scope;
+	time_t session_verified_s; /* of the one that was offered */
 	struct tls_queue in; /* read from the socket, not yet by OpenSSL */
 	struct tls_queue out; /* records that the socket did not take */
 	size_t owed_bytes; /* plain bytes within `out` that the caller was not told of: it gives

@@ -3,7 +3,7 @@
  * Sessions with servers, kept for the next handshake. A TLS 1.2 session comes with the handshake
  * and serves many times. A TLS 1.3 ticket comes after it and serves once (RFC 8446, C.4), so a few
  * are kept. A session tells of a verification: it is good only for the context that made it, and no
- * longer than the certificate.
+ * longer than the certificate. Sessions that come of resumed ones tell of the same verification.
  */
 #include <errno.h>
 #include <openssl/x509.h>
@@ -22,6 +22,7 @@ struct tls_sessions {
 	size_t n_kept;
 	struct {
 		SSL_SESSION *session;
+		time_t verified_s; /* when the certificate was shown */
 		uint64_t scope; /* of the context that made it */
 	} kept[SESSIONS_MAX]; /* the oldest first */
 };
@@ -51,13 +52,14 @@ void tls_sessions_free(struct tls_sessions *sessions)
 	free(sessions);
 }
 
-static bool session_is_fresh(SSL_SESSION *session)
+static bool session_is_fresh(SSL_SESSION *session, time_t verified_s)
 {
-	long age_s = (long)time(NULL) - (long)SSL_SESSION_get_time(session);
+	long now_s = (long)time(NULL), since_s = now_s - (long)verified_s;
+	long age_s = now_s - (long)SSL_SESSION_get_time(session);
 	const X509 *leaf = SSL_SESSION_get0_peer(session);
 
-	return SSL_SESSION_is_resumable(session) && age_s >= 0 && age_s < SESSION_AGE_MAX_S &&
-	       age_s < SSL_SESSION_get_timeout(session) &&
+	return SSL_SESSION_is_resumable(session) && since_s >= 0 && since_s < SESSION_AGE_MAX_S &&
+	       age_s >= 0 && age_s < SSL_SESSION_get_timeout(session) &&
 	       (!leaf || X509_cmp_time(X509_get0_notAfter(leaf), NULL) > 0);
 }
 
@@ -69,14 +71,17 @@ void tls_session_offer(struct tls_stream *stream)
 		size_t last = sessions->n_kept - 1;
 		SSL_SESSION *session = sessions->kept[last].session;
 		bool serves_once = SSL_SESSION_get_protocol_version(session) >= TLS1_3_VERSION;
+		time_t verified_s = sessions->kept[last].verified_s;
 		bool is_set = sessions->kept[last].scope == stream->sessions_scope &&
-			      session_is_fresh(session) &&
+			      session_is_fresh(session, verified_s) &&
 			      SSL_set_session(stream->ssl, session) == 1;
 
 		if (serves_once || !is_set)
 			sessions_drop(sessions, last);
-		if (is_set)
+		if (is_set) {
+			stream->session_verified_s = verified_s;
 			return;
+		}
 	}
 }
 
@@ -90,6 +95,8 @@ static int session_on_new(SSL *ssl, SSL_SESSION *session)
 		return 0;
 	if (sessions->n_kept == SESSIONS_MAX)
 		sessions_drop(sessions, 0);
+	sessions->kept[sessions->n_kept].verified_s =
+	    SSL_session_reused(ssl) ? stream->session_verified_s : time(NULL);
 	sessions->kept[sessions->n_kept].scope = stream->sessions_scope;
 	sessions->kept[sessions->n_kept++].session = session;
 	return 1;

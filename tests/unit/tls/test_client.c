@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -18,6 +19,19 @@
 
 static struct lab_identity authority, site, stranger, expired, other_name, forged;
 static bool by_kernel;
+static time_t ahead_s;
+
+/* Ours and OpenSSL's. */
+time_t time(time_t *ret_now)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	now.tv_sec += ahead_s;
+	if (ret_now)
+		*ret_now = now.tv_sec;
+	return now.tv_sec;
+}
 
 static void make_pin(const struct lab_identity *identity, uint8_t pin[CONF_PIN_BYTES])
 {
@@ -293,6 +307,34 @@ static void sessions_can_be_turned_off(void **state)
 	tls_sessions_free(sessions);
 }
 
+/* A session that was resumed is renewed, but the certificate was not shown again. */
+static void after_an_hour_the_certificate_is_looked_at(void **state)
+{
+	static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+	static const bool resumed[] = {false, true, true, false, true};
+	struct conf_client_tls conf = {.ca = {.path = "ca.pem"}, .verify = true, .sessions = true};
+	struct tls_client_ctx *client = make_client(&conf);
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(versions); i++) {
+		struct lab_peer_wish wish = {
+		    .is_server = true, .identity = &site, .version = versions[i]};
+		SSL_CTX *peer_ctx = lab_make_peer_ctx(&wish);
+		struct tls_sessions *sessions = tls_sessions_new();
+
+		SSL_CTX_set_timeout(peer_ctx, 86400);
+		for (size_t j = 0; j < ARRAY_LEN(resumed); j++) {
+			ahead_s = (time_t)j * 25 * 60;
+			assert_int_equal(meet(client, peer_ctx, &wish, sessions).resumed,
+					 resumed[j]);
+		}
+		ahead_s = 0;
+		SSL_CTX_free(peer_ctx);
+		tls_sessions_free(sessions);
+	}
+	tls_client_ctx_free(client);
+}
+
 /* A handshake that fails may have failed for the session: the next is a full one. */
 static void sessions_go_after_a_failure(void **state)
 {
@@ -402,6 +444,7 @@ int main(void)
 	    cmocka_unit_test(sessions_are_resumed_1_3),
 	    cmocka_unit_test(sessions_are_resumed_in_user_space),
 	    cmocka_unit_test(sessions_can_be_turned_off),
+	    cmocka_unit_test(after_an_hour_the_certificate_is_looked_at),
 	    cmocka_unit_test(sessions_go_after_a_failure),
 	};
 
