@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Options of listening sockets. Keep-alive and TCP_USER_TIMEOUT are set here because accepted
- * sockets inherit them, so they cost nothing per connection. An option that this kernel does not
+ * Options of listening sockets. TCP_NODELAY, keep-alive and TCP_USER_TIMEOUT are set here because
+ * accepted sockets inherit them, so they cost nothing per connection. An option that this kernel does not
  * know leaves the socket as it was.
  */
 #include <netinet/in.h>
@@ -49,6 +49,7 @@ void broker_socket_set_options(int fd, const struct conf_socket *options, bool i
 		return;
 	socket_set_keepalive(fd, options);
 	socket_set_buffers(fd, options);
+	socket_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	socket_set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, options->user_timeout_ms);
 	socket_set(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, options->defer_accept_s);
 	socket_set(fd, IPPROTO_TCP, TCP_FASTOPEN, options->fast_open ? backlog : 0);

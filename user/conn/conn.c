@@ -7,7 +7,6 @@
 #include "conn/conn_internal.h"
 
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -249,15 +248,12 @@ void conn_accept(struct conn_thread *thread, size_t listener_index, int fd, cons
 	    &thread->lease->snapshot->conf->listeners[listener_index];
 	bool has_room = conn_has_room(thread, listener);
 	struct conn *conn = has_room ? conn_new(thread, listener, fd, peer) : NULL;
-	int on = 1;
 
 	if (!conn) {
 		stats_count_close(has_room ? CLOSE_OUT_OF_MEMORY : CLOSE_LIMIT_CONNECTIONS);
 		close(fd);
 		return;
 	}
-	if (peer->sa.sa_family != AF_UNIX)
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	conn_join_thread(conn);
 	conn_live_start(conn);
 	conn_run(conn);

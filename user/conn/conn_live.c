@@ -88,14 +88,6 @@ static __u8 live_engine(const struct relay_dir *dir)
 	}
 }
 
-static void live_set_origin(struct conn *conn)
-{
-	struct addr addr = {.len = sizeof(addr.un)};
-
-	if (getpeername(conn->origin->io.watch.fd, &addr.sa, &addr.len) == 0)
-		live_set_addr(&addr, conn->live->origin_addr, &conn->live->origin_port);
-}
-
 static void live_set_why(struct stream_value *live, const char *why)
 {
 	if (!why)
@@ -113,7 +105,8 @@ void conn_live_relayed(struct conn *conn)
 	if (!live)
 		return;
 	if (live->engine_up == STREAM_ENGINE_NONE)
-		live_set_origin(conn);
+		live_set_addr(origin_conn_addr(conn->origin), live->origin_addr,
+			      &live->origin_port);
 	live->engine_up = live_engine(up);
 	live->engine_down = live_engine(down);
 	live->bytes_up = up->delivered_bytes;

@@ -105,6 +105,9 @@ void origin_acquire(struct origin *origin, struct origin_request *request);
 /* on_ready will not be called any more. Right also when nothing is under way. */
 void origin_cancel(struct origin_request *request);
 
+/* The address that it was opened to; valid as long as the connection. */
+const struct addr *origin_conn_addr(const struct origin_conn *conn);
+
 /* Between two responses, nothing unread: kept for others, or closed where enough are kept. */
 void origin_release(struct origin_conn *conn);
 

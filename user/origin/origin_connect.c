@@ -223,7 +223,8 @@ static void origin_attempt_event(struct origin_conn *conn)
 	}
 	if (!conn->io.writable)
 		return;
-	if (getsockopt(conn->io.watch.fd, SOL_SOCKET, SO_ERROR, &error, &len))
+	/* A connect that failed is told by EPOLLERR too. */
+	if (conn->io.failed && getsockopt(conn->io.watch.fd, SOL_SOCKET, SO_ERROR, &error, &len))
 		error = errno;
 	if (error)
 		origin_attempt_errno(attempt, conn->server, error);

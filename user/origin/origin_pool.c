@@ -51,6 +51,11 @@ struct origin_conn *origin_conn_new(struct origin *origin, struct origin_server 
 	return conn;
 }
 
+const struct addr *origin_conn_addr(const struct origin_conn *conn)
+{
+	return &conn->server->addr;
+}
+
 static void origin_conn_give_place(struct origin_conn *conn)
 {
 	if (conn->has_place)
