@@ -155,10 +155,12 @@ def test_each_refusal_has_its_name(lab, start, authority, tmp_path):
 
 
 @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
-def test_sessions_are_resumed(lab, start, authority, version):
+def test_sessions_are_resumed(lab, start, authority, version, tmp_path):
     site = authority.issue(NAME)
     server = nginx(lab, site, "ssl_session_cache shared:a:1m;", versions=version)
-    tls = {"ca": str(authority.file)}
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_bytes(authority.file.read_bytes())
+    tls = {"ca": str(trusted)}
     config = routes(lab, {"on": tls, "off": {**tls, "sessions": "off"}})
     config["process"] = {"threads": 1}
     daemon = start(config)
@@ -169,7 +171,11 @@ def test_sessions_are_resumed(lab, start, authority, version):
         assert fetch(lab, "off") == (200, f"{version} . NONE ")
     counters = daemon.status()["counters"]
     assert (counters["origin_tls_handshakes"], counters["origin_tls_resumed"]) == (13, 10)
-    daemon.reload()  # new contexts verify anew
+    daemon.reload()
+    assert fetch(lab, "on") == (200, f"{version} r NONE ")
+    with trusted.open("ab") as file:
+        file.write(laboratory.Authority(tmp_path / "more", "more CA").file.read_bytes())
+    daemon.reload()  # whom to trust has changed
     assert fetch(lab, "on") == (200, f"{version} . NONE ")
     assert fetch(lab, "on") == (200, f"{version} r NONE ")
     server.stop()
@@ -192,6 +198,23 @@ def test_files_are_read_anew_at_a_reload(lab, start, authority, tmp_path):
     shown.write_text("no certificate\n")
     assert daemon.reload(check=False).returncode != 0
     assert fetch(lab, "site")[1].endswith("CN=second.example.com")
+    server.stop()
+
+
+def test_kept_connections_go_with_what_verified_them(lab, start, authority, tmp_path):
+    other = laboratory.Authority(tmp_path / "other", "other CA")
+    trusted = tmp_path / "trusted.pem"
+    server = nginx(lab, authority.issue(NAME))
+    trusted.write_bytes(authority.file.read_bytes())
+    daemon = start(routes(lab, {"site": {"ca": str(trusted)}}, max_idle=4) | {"process": {"threads": 1}})
+    opened = []
+    for change in (None, None, authority, other):
+        if change:
+            trusted.write_bytes(change.file.read_bytes())
+            daemon.reload()
+        assert fetch(lab, "site")[0] == (502 if change is other else 200)
+        opened.append(daemon.status()["counters"]["origin_connects"])
+    assert opened[0] == opened[1] == opened[2], "nothing has changed but the time of the file"
     server.stop()
 
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Options of listening sockets. TCP_NODELAY, keep-alive and TCP_USER_TIMEOUT are set here because
- * accepted sockets inherit them, so they cost nothing per connection. An option that this kernel does not
- * know leaves the socket as it was.
+ * accepted sockets inherit them, so they cost nothing per connection. An option that this kernel
+ * does not know leaves the socket as it was.
  */
 #include <netinet/in.h>
 #include <netinet/tcp.h>

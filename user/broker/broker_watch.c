@@ -101,11 +101,11 @@ static int watch_add_way(struct file_watch *watch, const char *path)
 static int watch_add_folders(struct file_watch *watch, const char *path)
 {
 	char real[PATH_MAX];
-	int err = watch_add_way(watch, path);
+	int err = watch_add_way(watch, path), real_err = 0;
 
 	if (realpath(path, real))
-		err = watch_add_way(watch, real) ?: err;
-	return err;
+		real_err = watch_add_way(watch, real);
+	return real_err ? real_err : err;
 }
 
 /* Folders that were made since are other ones; those that are watched already stay so. What cannot

@@ -66,6 +66,7 @@ struct origin_conn {
 	struct origin_server *server;
 	bool has_place; /* at its server */
 	bool has_group_place; /* at its origin */
+	uint64_t tls_scope; /* tls_client_ctx_scope() of its handshake; 0: none */
 	const char *server_text; /* address, for logs; lives as long as the connection */
 	bool reused; /* came from the pool: the server may have closed it meanwhile, so a request
 			may be tried again */

@@ -18,6 +18,11 @@ static void origin_conn_event(struct watch *watch, uint32_t events)
 		conn->on_event(conn);
 }
 
+static uint64_t origin_tls_scope(const struct origin *origin)
+{
+	return origin->tls ? tls_client_ctx_scope(origin->tls) : 0;
+}
+
 struct origin_conn *origin_conn_new(struct origin *origin, struct origin_server *server,
 				    bool writes_first)
 {
@@ -42,6 +47,7 @@ struct origin_conn *origin_conn_new(struct origin *origin, struct origin_server 
 	conn->server = server;
 	conn->has_place = true;
 	conn->has_group_place = origin->is_bounded;
+	conn->tls_scope = origin_tls_scope(origin);
 	conn->server_text = server->text;
 	conn->keepalive_ms = origin->conf->keepalive_ms;
 	/* A connection that told of one client is not for another's requests. */
@@ -113,13 +119,15 @@ static struct origin_conn *origin_pool_pop(struct origin_server *server)
 	return conn;
 }
 
-/* RFC 9112, 9.3.1: a server may close at any time, and the loop tells only with its next events. */
+/* RFC 9112, 9.3.1: a server may close at any time, and the loop tells only with its next events.
+ * And what it was verified against may have been changed since. */
 struct origin_conn *origin_pool_take(struct origin *origin, struct origin_server *server,
 				     bool must_be_alive)
 {
 	struct origin_conn *conn = origin_pool_pop(server);
 
-	while (conn && must_be_alive && !origin_is_alive(conn)) {
+	while (conn && (conn->tls_scope != origin_tls_scope(origin) ||
+			(must_be_alive && !origin_is_alive(conn)))) {
 		origin_discard(conn);
 		conn = origin_pool_pop(server);
 	}

@@ -72,6 +72,10 @@ struct tls_client_ctx *tls_client_ctx_new(const struct conf_client_tls *conf,
 					  struct conf_diag *diag) MUST_CHECK;
 void tls_client_ctx_free(struct tls_client_ctx *ctx);
 
+/* A digest of whom it trusts and of the certificate that it shows. Sessions and connections of an
+ * origin that were made under another are not used any more. */
+uint64_t tls_client_ctx_scope(const struct tls_client_ctx *ctx);
+
 /*
  * Turns a plain, connected io into a TLS one; nothing is sent yet. The io keeps what it needs of
  * the context, which may be freed meanwhile. `loop` is the thread's. 0 or -ENOMEM.

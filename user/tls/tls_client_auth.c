@@ -144,15 +144,11 @@ void tls_client_auth_free(struct tls_client_auth *auth)
 	free(auth);
 }
 
-static bool auth_digest_lists(const struct tls_client_auth *auth, const STACK_OF(X509) * all,
-			      EVP_MD_CTX *digest)
+static bool auth_digest_revocations(const struct tls_client_auth *auth, EVP_MD_CTX *digest)
 {
 	unsigned char of_one[32];
 	bool ok = true;
 
-	for (int i = 0; i < sk_X509_num(all) && ok; i++)
-		ok = X509_digest(sk_X509_value(all, i), EVP_sha256(), of_one, NULL) == 1 &&
-		     EVP_DigestUpdate(digest, of_one, sizeof(of_one)) == 1;
 	for (int i = 0; i < sk_X509_CRL_num(auth->revocations) && ok; i++)
 		ok = X509_CRL_digest(sk_X509_CRL_value(auth->revocations, i), EVP_sha256(), of_one,
 				     NULL) == 1 &&
@@ -162,17 +158,13 @@ static bool auth_digest_lists(const struct tls_client_auth *auth, const STACK_OF
 
 int tls_client_auth_digest(const struct tls_client_auth *auth, EVP_MD_CTX *digest)
 {
-	STACK_OF(X509) * all;
-	bool ok;
-
 	if (!auth)
 		return 0;
-	all = X509_STORE_get1_all_certs(auth->store);
-	ok = all && EVP_DigestUpdate(digest, &auth->mode, sizeof(auth->mode)) == 1 &&
-	     EVP_DigestUpdate(digest, &auth->depth, sizeof(auth->depth)) == 1 &&
-	     auth_digest_lists(auth, all, digest);
-	sk_X509_pop_free(all, X509_free);
-	return ok ? 0 : -ENOMEM;
+	if (EVP_DigestUpdate(digest, &auth->mode, sizeof(auth->mode)) != 1 ||
+	    EVP_DigestUpdate(digest, &auth->depth, sizeof(auth->depth)) != 1 ||
+	    !auth_digest_revocations(auth, digest))
+		return -ENOMEM;
+	return tls_trust_digest(auth->store, digest);
 }
 
 bool tls_client_auth_wants_der(const struct tls_client_auth *auth)

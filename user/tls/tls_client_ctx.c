@@ -2,7 +2,6 @@
 /* The rules for one origin: whom to trust, what is offered, and how the hand-over to the kernel is
  * meant. Verifies nothing itself. */
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +10,7 @@
 struct tls_client_ctx {
 	SSL_CTX *ssl_ctx;
 	char *server_name; /* NULL: the host that tls_start_client() is given */
-	uint64_t scope; /* no other context of the process has the same */
+	uint64_t scope; /* as tls_client_ctx_scope() */
 	bool keeps_sessions;
 	bool verifies;
 	uint8_t kernel; /* TLS_KERNEL_* */
@@ -71,9 +70,6 @@ static int client_offer_alpn(SSL_CTX *ssl_ctx, const struct conf_client_tls *con
 /* 0, or -ENOMEM. */
 static int client_init(struct tls_client_ctx *ctx, const struct conf_client_tls *conf)
 {
-	static atomic_uint_fast64_t last_scope;
-
-	ctx->scope = ++last_scope;
 	ctx->verifies = conf->verify;
 	ctx->kernel = tls_ctx_wanted(conf->kernel, conf->kernel_receive, conf->kernel_send);
 	ctx->keeps_sessions = conf->sessions;
@@ -92,6 +88,36 @@ static int client_init(struct tls_client_ctx *ctx, const struct conf_client_tls 
 	return tls_pins_set(ctx->ssl_ctx, conf);
 }
 
+/* Whom it trusts, and as whom it comes. */
+static int client_digest(const struct tls_client_ctx *ctx, EVP_MD_CTX *digest)
+{
+	const X509 *own = SSL_CTX_get0_certificate(ctx->ssl_ctx);
+	unsigned char of_own[32];
+
+	if (own && (X509_digest(own, EVP_sha256(), of_own, NULL) != 1 ||
+		    EVP_DigestUpdate(digest, of_own, sizeof(of_own)) != 1))
+		return -ENOMEM;
+	return ctx->verifies ? tls_trust_digest(SSL_CTX_get_cert_store(ctx->ssl_ctx), digest) : 0;
+}
+
+/* Files may change under the same names, and what was agreed on with the old ones must not outlive
+ * them. What the configuration itself says is in the origin's identity. */
+static int client_make_scope(struct tls_client_ctx *ctx)
+{
+	EVP_MD_CTX *digest = EVP_MD_CTX_new();
+	unsigned char value[32];
+	int err = -ENOMEM;
+
+	if (digest && EVP_DigestInit_ex(digest, EVP_sha256(), NULL) == 1)
+		err = client_digest(ctx, digest);
+	if (!err && EVP_DigestFinal_ex(digest, value, NULL) != 1)
+		err = -ENOMEM;
+	if (!err)
+		memcpy(&ctx->scope, value, sizeof(ctx->scope));
+	EVP_MD_CTX_free(digest);
+	return err;
+}
+
 struct tls_client_ctx *tls_client_ctx_new(const struct conf_client_tls *conf,
 					  const struct tls_files *files, struct conf_diag *diag)
 {
@@ -104,6 +130,11 @@ struct tls_client_ctx *tls_client_ctx_new(const struct conf_client_tls *conf,
 		err = client_load_trust(ctx, conf, files, diag);
 	if (!err && conf->certificate)
 		err = client_load_certificate(ctx, conf->certificate, files, diag);
+	if (!err) {
+		err = client_make_scope(ctx);
+		if (err)
+			conf_diag_add(diag, conf->mark, "no memory");
+	}
 	if (!err)
 		return ctx;
 	tls_client_ctx_free(ctx);

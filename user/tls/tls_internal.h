@@ -217,7 +217,6 @@ uint8_t tls_client_ctx_kernel(const struct tls_client_ctx *ctx);
 bool tls_client_ctx_verifies(const struct tls_client_ctx *ctx);
 const char *tls_client_ctx_server_name(const struct tls_client_ctx *ctx);
 bool tls_client_ctx_keeps_sessions(const struct tls_client_ctx *ctx);
-uint64_t tls_client_ctx_scope(const struct tls_client_ctx *ctx);
 
 /* tls_pem.c: files of the configuration. Errors go to `diag` at the file's mark. */
 
@@ -336,6 +335,9 @@ X509_STORE *tls_trust_load(const struct conf_file *file, const struct tls_files 
 /* As tls_trust_load(), but a store that the caller may add to. */
 X509_STORE *tls_trust_load_own(const struct conf_file *file, const struct tls_files *files,
 			       struct conf_diag *diag) MUST_CHECK;
+
+/* Adds whom the store trusts. 0 or -ENOMEM. */
+int tls_trust_digest(X509_STORE *store, EVP_MD_CTX *digest) MUST_CHECK;
 
 /* tls_pin.c */
 

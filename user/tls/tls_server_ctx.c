@@ -220,10 +220,26 @@ static int server_set_alpn(struct tls_server_ctx *ctx, const struct conf_server_
 	return 0;
 }
 
+/* Each name once: a second kind of key for it changes nothing. */
+static bool server_digest_names(const struct tls_server_names *names, EVP_MD_CTX *digest)
+{
+	const char *before = "";
+	bool ok = true;
+
+	for (size_t i = 0; i < names->n_all && ok; i++) {
+		const char *name = names->all[i].name;
+
+		if (strcmp(name, before) != 0)
+			ok = EVP_DigestUpdate(digest, name, strlen(name) + 1) == 1;
+		before = name;
+	}
+	return ok;
+}
+
 /*
  * All listeners seal tickets with the same keys, and so did the configurations before. What a
- * session brings along and no handshake looks at again must be as it would be here: who the client
- * is, and in TLS 1.2 the cipher.
+ * session brings along and no handshake looks at again must be as it would be here: who we are, by
+ * the names, which a renewal keeps; who the client is; and in TLS 1.2 the cipher.
  */
 static int server_make_scope(struct tls_server_ctx *ctx, const struct conf_server_tls *conf)
 {
@@ -232,7 +248,8 @@ static int server_make_scope(struct tls_server_ctx *ctx, const struct conf_serve
 	int err = -ENOMEM;
 
 	if (digest && EVP_DigestInit_ex(digest, EVP_sha256(), NULL) == 1 &&
-	    EVP_DigestUpdate(digest, ciphers, strlen(ciphers) + 1) == 1)
+	    EVP_DigestUpdate(digest, ciphers, strlen(ciphers) + 1) == 1 &&
+	    server_digest_names(&ctx->names, digest))
 		err = tls_client_auth_digest(ctx->client_auth, digest);
 	if (!err && EVP_DigestFinal_ex(digest, ctx->scope, NULL) != 1)
 		err = -ENOMEM;

@@ -130,3 +130,16 @@ X509_STORE *tls_trust_load(const struct conf_file *file, const struct tls_files 
 	tls_pem_done(&pem);
 	return store;
 }
+
+int tls_trust_digest(X509_STORE *store, EVP_MD_CTX *digest)
+{
+	STACK_OF(X509) *all = X509_STORE_get1_all_certs(store);
+	unsigned char of_one[32];
+	bool ok = all != NULL;
+
+	for (int i = 0; i < sk_X509_num(all) && ok; i++)
+		ok = X509_digest(sk_X509_value(all, i), EVP_sha256(), of_one, NULL) == 1 &&
+		     EVP_DigestUpdate(digest, of_one, sizeof(of_one)) == 1;
+	sk_X509_pop_free(all, X509_free);
+	return ok ? 0 : -ENOMEM;
+}

@@ -238,10 +238,17 @@ static void resume_with(int version, const char *cipher, bool keep_user_space)
 	};
 	struct lab_peer_wish wish = {
 	    .is_server = true, .identity = &site, .version = version, .cipher = cipher};
-	struct tls_client_ctx *client = make_client(&conf), *later = make_client(&conf);
+	struct conf_certificate shown = {.chain = {.path = "client.pem"},
+					 .key = {.path = "client.pem"}};
+	struct tls_client_ctx *client = make_client(&conf), *same = make_client(&conf), *later;
 	struct tls_sessions *sessions = tls_sessions_new();
 	SSL_CTX *peer_ctx = lab_make_peer_ctx(&wish);
 	struct outcome outcome = meet(client, peer_ctx, &wish, sessions);
+
+	conf.certificate = &shown;
+	later = make_client(&conf);
+	assert_true(tls_client_ctx_scope(same) == tls_client_ctx_scope(client));
+	assert_true(tls_client_ctx_scope(later) != tls_client_ctx_scope(client));
 
 	assert_int_equal(outcome.progress, TLS_READY);
 	assert_false(outcome.resumed);
@@ -252,7 +259,10 @@ static void resume_with(int version, const char *cipher, bool keep_user_space)
 	}
 	outcome = meet(client, peer_ctx, &wish, NULL);
 	assert_false(outcome.resumed);
-	/* What a context verified says nothing for the next. */
+	/* A reload that changed nothing. */
+	outcome = meet(same, peer_ctx, &wish, sessions);
+	assert_true(outcome.resumed);
+	/* What a context agreed on says nothing for one with other files. */
 	outcome = meet(later, peer_ctx, &wish, sessions);
 	assert_int_equal(outcome.progress, TLS_READY);
 	assert_false(outcome.resumed);
@@ -260,6 +270,7 @@ static void resume_with(int version, const char *cipher, bool keep_user_space)
 	assert_true(outcome.resumed);
 	SSL_CTX_free(peer_ctx);
 	tls_client_ctx_free(client);
+	tls_client_ctx_free(same);
 	tls_client_ctx_free(later);
 	tls_sessions_free(sessions);
 }

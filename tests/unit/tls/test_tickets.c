@@ -244,6 +244,43 @@ static void a_session_brings_no_cipher_that_is_not_allowed(void **state)
 	tls_server_ctx_free(strong);
 }
 
+static struct tls_server_ctx *load_certificate(const char *path)
+{
+	struct conf_certificate shown = {.chain = {.path = path}, .key = {.path = path}};
+	const struct conf_server_tls conf = {
+	    .certificates = &shown,
+	    .n_certificates = 1,
+	    .tickets = {.on = true, .lifetime_s = 3600},
+	};
+	struct conf_diag *diag = conf_diag_new("test");
+	struct tls_server_ctx *ctx = tls_server_ctx_new(&conf, &lab_files, diag);
+
+	assert_non_null(ctx);
+	conf_diag_free(diag);
+	return ctx;
+}
+
+/* A client that was led to another listener must see its certificate; a renewal is no other. */
+static void a_session_is_of_the_names_that_were_shown(void **state)
+{
+	struct tls_server_ctx *before = load_certificate("site.pem");
+	struct tls_server_ctx *renewed = load_certificate("renewed.pem");
+	struct tls_server_ctx *elsewhere = load_certificate("elsewhere.pem");
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(versions); i++) {
+		SSL_SESSION *session = NULL;
+
+		assert_false(resume(before, versions[i], &session));
+		assert_true(resume(renewed, versions[i], &session));
+		assert_false(resume(elsewhere, versions[i], &session));
+		SSL_SESSION_free(session);
+	}
+	tls_server_ctx_free(before);
+	tls_server_ctx_free(renewed);
+	tls_server_ctx_free(elsewhere);
+}
+
 static void off_is_no_ticket(void **state)
 {
 	(void)state;
@@ -277,12 +314,23 @@ static void the_lifetime_is_told(void **state)
 static int make_world(void **state)
 {
 	static char bytes[65 * 80];
+	struct lab_identity other;
 
 	(void)state;
 	lab_make_identity(
 	    &(struct lab_identity_wish){.common_name = "site", .alt_names = "DNS:site.example"},
 	    &site);
 	lab_add_both("site.pem", &site);
+	lab_make_identity(
+	    &(struct lab_identity_wish){.common_name = "site", .alt_names = "DNS:site.example"},
+	    &other);
+	lab_add_both("renewed.pem", &other);
+	lab_free_identity(&other);
+	lab_make_identity(&(struct lab_identity_wish){.common_name = "elsewhere",
+						      .alt_names = "DNS:elsewhere.example"},
+			  &other);
+	lab_add_both("elsewhere.pem", &other);
+	lab_free_identity(&other);
 	for (size_t i = 0; i < sizeof(bytes); i++)
 		bytes[i] = (char)(i / 80 + 1); /* each key of its own */
 	lab_add_file("empty.keys", "", 0);
@@ -313,6 +361,7 @@ int main(void)
 	    cmocka_unit_test(an_old_ticket_is_renewed),
 	    cmocka_unit_test(every_resumption_brings_a_ticket),
 	    cmocka_unit_test(a_session_brings_no_cipher_that_is_not_allowed),
+	    cmocka_unit_test(a_session_is_of_the_names_that_were_shown),
 	    cmocka_unit_test(off_is_no_ticket),
 	    cmocka_unit_test(the_lifetime_is_told),
 	};
