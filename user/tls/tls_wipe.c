@@ -32,6 +32,10 @@ static void *wipe_realloc(void *data, size_t len_bytes, const char *file, int li
 
 	if (!data || !wipes)
 		return realloc(data, len_bytes);
+	if (len_bytes == 0) {
+		wipe_free(data, file, line);
+		return NULL;
+	}
 	if (len_bytes <= old_bytes)
 		return data;
 	moved = malloc(len_bytes);
