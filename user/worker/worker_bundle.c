@@ -60,7 +60,7 @@ static int worker_lock_in(struct worker *worker, const struct conf *conf, struct
 static struct snapshot *worker_read_snapshot(struct worker *worker, struct bundle *bundle,
 					     struct conf_diag *diag)
 {
-	const struct bundle_entry *entry = NULL;
+	const struct bundle_entry *entry = bundle_first(bundle, BUNDLE_CONFIG);
 	struct tls_files files = {
 	    .find = worker_find_file, .find_log = worker_find_log, .argument = bundle};
 	struct conf *conf;
@@ -68,9 +68,6 @@ static struct snapshot *worker_read_snapshot(struct worker *worker, struct bundl
 	char *text;
 	int err = -ENOENT;
 
-	for (size_t i = 0; i < bundle->n_entries; i++)
-		if (bundle->entries[i].kind == BUNDLE_CONFIG)
-			entry = &bundle->entries[i];
 	if (entry)
 		err = bundle_read(entry->fd, PENSTOCK_MAX_CONFIG_BYTES, &text, &len_bytes);
 	if (err) {
@@ -89,10 +86,9 @@ static struct snapshot *worker_read_snapshot(struct worker *worker, struct bundl
 
 static const char *worker_config_name(const struct bundle *bundle)
 {
-	for (size_t i = 0; i < bundle->n_entries; i++)
-		if (bundle->entries[i].kind == BUNDLE_CONFIG)
-			return bundle->entries[i].name;
-	return "configuration";
+	const struct bundle_entry *entry = bundle_first(bundle, BUNDLE_CONFIG);
+
+	return entry ? entry->name : "configuration";
 }
 
 /*
