@@ -110,6 +110,17 @@ extern const struct conf_shape conf_shape_tls_versions;
 extern const struct conf_shape conf_shape_tls_ciphers;
 extern const struct conf_shape conf_shape_server_tls;
 
+/* What conf_tls_policy_fill() reads. */
+#define TLS_POLICY_KEYS \
+	KEY("policy", conf_shape_tls_level, "intermediate", \
+	    "Versions and ciphers as Mozilla's guide names them: modern is TLS 1.3 alone, " \
+	    "intermediate is TLS 1.2 too."), \
+	    KEY("versions", conf_shape_tls_versions, NULL, \
+		"TLS versions that are spoken; stronger than \"policy\"."), \
+	    KEY("ciphers", conf_shape_tls_ciphers, NULL, \
+		"Ciphers by OpenSSL's names, the preferred first; a version of which none is " \
+		"named keeps those of \"policy\".")
+
 /* Of the file. */
 extern const struct conf_shape conf_shape_listeners;
 extern const struct conf_shape conf_shape_origins;

@@ -54,13 +54,7 @@ static const struct conf_key client_tls_keys[] = {
 	"SHA-256 digests of public keys (SubjectPublicKeyInfo) in base64, after \"sha256/\" or "
 	"bare. One of them must be the key of the server's certificate or, where it is verified, "
 	"of one above it. Also asked for with \"verify: off\"."),
-    KEY("policy", conf_shape_tls_level, "intermediate",
-	"Versions and ciphers as Mozilla's guide names them: modern is TLS 1.3 alone, intermediate "
-	"is TLS 1.2 too."),
-    KEY("versions", conf_shape_tls_versions, NULL,
-	"TLS versions that are spoken; stronger than \"policy\"."),
-    KEY("ciphers", conf_shape_tls_ciphers, NULL,
-	"Ciphers by OpenSSL's names; a version of which none is named keeps those of \"policy\"."),
+    TLS_POLICY_KEYS,
     KEY("alpn", conf_shape_alpn, NULL,
 	"Application protocols that are offered; without it http/1.1 where requests are sent, else "
 	"none."),

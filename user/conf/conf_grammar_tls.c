@@ -84,14 +84,7 @@ static const struct conf_key server_tls_keys[] = {
     KEY("strict_sni", conf_shape_switch, "off",
 	"Whether a name that no certificate is for is refused (unrecognized_name); clients that "
 	"send no name get the first certificate."),
-    KEY("policy", conf_shape_tls_level, "intermediate",
-	"Versions and ciphers as Mozilla's guide names them: modern is TLS 1.3 alone, intermediate "
-	"is TLS 1.2 too."),
-    KEY("versions", conf_shape_tls_versions, NULL,
-	"TLS versions that are spoken; stronger than \"policy\"."),
-    KEY("ciphers", conf_shape_tls_ciphers, NULL,
-	"Ciphers by OpenSSL's names, the preferred first; a version of which none is named keeps "
-	"those of \"policy\"."),
+    TLS_POLICY_KEYS,
     KEY("alpn", conf_shape_alpn, NULL,
 	"Application protocols, the preferred first; a client that offers only others is refused. "
 	"Without it http/1.1 and http/1.0 where requests are served, else none is answered."),
