@@ -4,7 +4,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/tcp.h>
+#include <linux/bpf.h>
+#include <linux/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,8 +103,8 @@ struct rig *rig_new(void)
 	assert_non_null(rig->loop);
 	rig_configure(rig);
 	rig_pair(fds);
-	rig->client.fd = fds[0];
 	io_init_plain(&rig->client_io, fds[1]);
+	rig->client = (struct rig_end){.fd = fds[0], .peer = &rig->client_io};
 	rig->client_io.watch.on_event = rig_on_client;
 	client = (struct exchange_client){.io = &rig->client_io,
 					  .loop = rig->loop,
@@ -146,10 +147,55 @@ void rig_free(struct rig *rig)
 	free(rig);
 }
 
+static bool rig_has_ended(int fd)
+{
+	struct pollfd end = {.fd = fd, .events = POLLRDHUP};
+
+	return poll(&end, 1, 0) == 1;
+}
+
+/* Whether what one end has sent, or its closing (-1), is still to arrive at the other. */
+static bool rig_is_under_way(int from, int to)
+{
+	struct tcp_info sent, got;
+	socklen_t len = sizeof(sent);
+
+	if (to < 0 || rig_has_ended(to))
+		return false;
+	if (from < 0)
+		return true;
+	assert_return_code(getsockopt(from, IPPROTO_TCP, TCP_INFO, &sent, &len), errno);
+	assert_return_code(getsockopt(to, IPPROTO_TCP, TCP_INFO, &got, &len), errno);
+	return sent.tcpi_bytes_sent - sent.tcpi_bytes_retrans > got.tcpi_bytes_received ||
+	       (sent.tcpi_state != BPF_TCP_ESTABLISHED && sent.tcpi_state != BPF_TCP_CLOSE_WAIT);
+}
+
+static bool rig_end_is_busy(const struct rig_end *end)
+{
+	int peer = end->peer ? end->peer->watch.fd : -1;
+
+	return rig_is_under_way(end->fd, peer) || rig_is_under_way(peer, end->fd);
+}
+
+static bool rig_is_busy(const struct rig *rig)
+{
+	bool busy = rig_end_is_busy(&rig->client);
+
+	for (size_t i = 0; i < rig->n_origins; i++)
+		busy = busy || rig_end_is_busy(&rig->origins[i]);
+	return busy;
+}
+
+/* What arrives can be answered at once: quiet twice is quiet. */
 void rig_settle(struct rig *rig)
 {
-	for (int i = 0; i < 20; i++)
-		assert_int_equal(loop_run_once(rig->loop, 0), 0);
+	for (int i = 0, n_quiet = 0; i < RIG_PATIENCE && n_quiet < 2; i++) {
+		n_quiet = rig_is_busy(rig) ? 0 : n_quiet + 1;
+		if (!n_quiet)
+			usleep(1000);
+		for (int k = 0; k < 20; k++)
+			assert_int_equal(loop_run_once(rig->loop, 0), 0);
+	}
 }
 
 /* As the owner does: not from inside the callback. */
@@ -291,8 +337,8 @@ static struct origin_conn *rig_connect(struct rig *rig)
 	assert_non_null(conn);
 	assert_true(rig->n_origins < RIG_CONNS);
 	rig_pair(fds);
-	rig->origins[rig->n_origins++].fd = fds[0];
 	io_init_plain(&conn->io, fds[1]);
+	rig->origins[rig->n_origins++] = (struct rig_end){.fd = fds[0], .peer = &conn->io};
 	conn->io.watch.on_event = rig_on_origin;
 	conn->io.writable = true;
 	conn->server_text = "192.0.2.9:80";
@@ -357,6 +403,9 @@ void origin_release(struct origin_conn *conn)
 
 void origin_discard(struct origin_conn *conn)
 {
+	for (size_t i = 0; i < rig_now->n_origins; i++)
+		if (rig_now->origins[i].peer == &conn->io)
+			rig_now->origins[i].peer = NULL;
 	rig_now->n_discarded++;
 	loop_unwatch(rig_now->loop, &conn->io.watch);
 	io_close(&conn->io);

@@ -27,6 +27,7 @@ struct rig_end {
 	size_t size_bytes;
 	bool is_ended;
 	int error; /* errno of a failed read */
+	const struct io *peer; /* the exchange's end; NULL: it is gone */
 };
 
 struct rig_record {
@@ -63,7 +64,7 @@ struct rig {
 struct rig *rig_new(void);
 void rig_free(struct rig *rig);
 
-/* Lets the loop run until nothing is left to do at once. */
+/* Lets the loop run until nothing is left to do at once, and nothing is under way. */
 void rig_settle(struct rig *rig);
 
 /* Waits for the end of the exchange; fails the test where it does not come. */

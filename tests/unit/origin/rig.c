@@ -33,7 +33,7 @@ void rig_setup(struct fixture *fixture, size_t n_servers)
 					       .identity = "o1",
 					       .servers = fixture->servers,
 					       .n_servers = n_servers,
-					       .connect_timeout_ms = 50,
+					       .connect_timeout_ms = 10000,
 					       .retries = 2,
 					       .keepalive_ms = 1000,
 					       .max_idle = 2};

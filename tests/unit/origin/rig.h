@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "../await.h"
 #include "origin/origin.h"
 #include "server/server.h"
 

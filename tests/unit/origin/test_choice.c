@@ -369,6 +369,7 @@ static void test_connections_come_from_the_source(void **state)
 	view = rig_view(&fixture);
 	rig_acquire(&fixture, view, &wish);
 	assert_non_null(wish.conn);
+	await_readable(fixture.listeners[0]);
 	fd = accept(fixture.listeners[0], &peer.sa, &peer.len);
 	assert_int_equal(peer.in.sin_addr.s_addr, htonl(0x7f00004d));
 	close(fd);

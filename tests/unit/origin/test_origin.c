@@ -34,24 +34,25 @@ static void test_closed_connection_is_not_given_to_whoever_must_not_fail(void **
 		struct fixture fixture;
 		struct origin_view *view;
 		struct wish wish;
-		int server;
+		int server, fd;
 
 		rig_setup(&fixture, 1);
 		view = rig_view(&fixture);
 		rig_acquire(&fixture, view, &wish);
-		server = accept(fixture.listeners[0], NULL, NULL);
-		assert_true(server >= 0);
+		server = await_accept(fixture.listeners[0]);
 		origin_release(wish.conn);
 		/* One that is alive is used again. */
 		wish = (struct wish){.request = {.on_ready = rig_on_ready, .must_be_alive = true}};
 		origin_acquire(origin_view_get(view, &fixture.origin), &wish.request);
 		assert_int_equal(wish.answers, 1);
 		assert_true(wish.conn->reused);
+		fd = wish.conn->io.watch.fd;
 		origin_release(wish.conn);
 		if (says)
 			assert_int_equal(send(server, "x", 1, MSG_NOSIGNAL), 1);
 		else
 			close(server);
+		await_readable(fd);
 		wish = (struct wish){.request = {.on_ready = rig_on_ready, .must_be_alive = true}};
 		origin_acquire(origin_view_get(view, &fixture.origin), &wish.request);
 		rig_await(&fixture, &wish);
@@ -99,15 +100,17 @@ static void test_connection_closed_by_the_server_leaves_the_pool(void **state)
 	struct fixture fixture;
 	struct origin_view *view;
 	struct wish wish;
+	int fd;
 
 	(void)state;
 	rig_setup(&fixture, 1);
 	view = rig_view(&fixture);
 	rig_acquire(&fixture, view, &wish);
+	fd = wish.conn->io.watch.fd;
 	origin_release(wish.conn);
-	close(accept(fixture.listeners[0], NULL, NULL));
-	for (int i = 0; i < 3; i++)
-		assert_int_equal(loop_run_once(fixture.loop, 10), 0);
+	close(await_accept(fixture.listeners[0]));
+	await_readable(fd);
+	rig_turn(&fixture, 3);
 	rig_acquire(&fixture, view, &wish);
 	assert_false(wish.conn->reused);
 	origin_discard(wish.conn);
@@ -143,6 +146,7 @@ static void test_idle_connection_expires(void **state)
 	struct fixture fixture;
 	struct origin_view *view;
 	struct wish wish;
+	ssize_t n = -1;
 	char byte;
 	int server;
 
@@ -151,11 +155,13 @@ static void test_idle_connection_expires(void **state)
 	fixture.origin.keepalive_ms = 20;
 	view = rig_view(&fixture);
 	rig_acquire(&fixture, view, &wish);
-	server = accept(fixture.listeners[0], NULL, NULL);
+	server = await_accept(fixture.listeners[0]);
 	origin_release(wish.conn);
-	for (int i = 0; i < 10; i++)
-		assert_int_equal(loop_run_once(fixture.loop, 10), 0);
-	assert_int_equal(recv(server, &byte, 1, MSG_DONTWAIT), 0);
+	for (int tries_left = 1000; tries_left > 0 && n < 0; tries_left--) {
+		rig_turn(&fixture, 1);
+		n = recv(server, &byte, 1, MSG_DONTWAIT);
+	}
+	assert_int_equal(n, 0);
 	close(server);
 	origin_view_free(view);
 	rig_teardown(&fixture);
@@ -198,12 +204,14 @@ static void test_hanging_server_times_out(void **state)
 
 	(void)state;
 	rig_setup(&fixture, 1);
+	fixture.origin.connect_timeout_ms = 50;
 	close(fixture.listeners[0]);
 	fixture.listeners[0] = rig_listen(&fixture.servers[0].addr, 0);
 	for (size_t i = 0; i < ARRAY_LEN(fillers); i++) {
 		fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 		(void)connect(fillers[i], &fixture.servers[0].addr.sa, fixture.servers[0].addr.len);
 	}
+	await_readable(fixture.listeners[0]);
 	view = rig_view(&fixture);
 	rig_acquire(&fixture, view, &wish);
 	assert_null(wish.conn);

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "../await.h"
 #include "relay/relay.h"
 
 /* client <-> [a relay b] <-> origin */
