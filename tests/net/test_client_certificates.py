@@ -208,6 +208,29 @@ def test_what_origins_are_told(lab, serve, authority, pki):
     daemon.process.wait_line(r'request .*client_cert=.*CN=we .*quote.*O=Example')
 
 
+def test_each_route_tells_what_it_is_asked_to(lab, serve, authority, pki):
+    """On one connection, in place of what the listener tells; copies of clients get through nowhere."""
+    origin = f"http://{lab.origins[0].address}:{WEB_PORT}"
+    serve({"verify": "optional", "headers": "x-forwarded-client-cert"}, routes=[
+        {"path": "/leaf", "client_cert_headers": "client-cert", "to": origin},
+        {"path": "/both", "client_cert_headers": ["client-cert", "x-forwarded-client-cert"], "to": origin},
+        {"path": "/none", "client_cert_headers": "off", "to": origin},
+        {"to": origin}])
+    paths = ["leaf", "none", "both", "else", "both", "none", "leaf"]
+    evil = [word for name in ("Client-Cert", "client_cert", "Client-Cert-Chain", "X-Forwarded-Client-Cert")
+            for word in ("-H", f"{name}: evil")]
+    urls = [f"https://{NAME}:{PORT}/{path}" for path in paths[:-1]]
+    leaf, forwarded = ":M", "Hash="
+    wanted = {"leaf": (leaf, "", ""), "both": (leaf, "", forwarded), "none": ("", "", ""), "else": ("", "", forwarded)}
+    for certificate in (pki.make("alice"), None):
+        done = fetch(lab, authority, certificate, "-w", "\\n%{num_connects}\\n", *evil, *urls, path=paths[-1], check=True)
+        lines = done.stdout.splitlines()
+        assert lines[1::2] == ["1"] + ["0"] * (len(paths) - 1)
+        for path, line in zip(paths, lines[::2], strict=True):
+            for told_of, begin in zip(line.split("|"), wanted[path] if certificate else ("", "", ""), strict=True):
+                assert told_of.startswith(begin) and bool(told_of) == bool(begin), (path, line)
+
+
 @pytest.mark.parametrize("client", [False, {"verify": "optional"}], ids=["not-asked", "not-told"])
 def test_inbound_copies_are_taken_out(lab, serve, authority, client):
     """Also where no certificate is asked for, or none is told."""

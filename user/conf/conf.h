@@ -104,7 +104,7 @@ struct conf_client_auth_rules {
 	struct conf_file ca; /* PEM; set where the mode is not off */
 	struct conf_file crl; /* PEM; path NULL: none is looked at */
 	uint32_t depth; /* certificates between leaf and root, at most */
-	unsigned int headers; /* CONF_CERT_HEADER_...; 0: none is sent */
+	bool tells_der; /* a route of the listener sends the certificate itself */
 };
 
 /* Session tickets. */
@@ -262,6 +262,7 @@ struct conf_route {
 	const char **alpn; /* any of these is offered */
 	size_t n_alpn;
 	struct conf_client_cert_match client_cert; /* terminate lane, and TLS that ends here */
+	unsigned int cert_headers; /* CONF_CERT_HEADER_... of requests; 0: none is sent */
 	const struct conf_origin *origin;
 	enum conf_relay relay;
 	uint64_t bandwidth_bytes_per_s; /* per connection and direction; 0: no bound */

@@ -243,7 +243,7 @@ static void conf_build_listener(struct conf_context *context, struct conf_listen
 	conf_build_socket(context, listener, conf_at(node, "socket"));
 	conf_build_routes(context, listener, node);
 	conf_server_tls_finish(context, listener, conf_at(node, "tls"));
-	conf_client_cert_check(context, listener);
+	conf_client_cert_finish(context, listener, node);
 	listener->name = conf_text_at(context, node, "name");
 	if (!listener->name)
 		listener->name =

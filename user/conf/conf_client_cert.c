@@ -44,16 +44,32 @@ const char *conf_check_fingerprint(struct str text)
 void conf_client_auth_fill(struct conf_context *context, struct conf_client_auth_rules *rules,
 			   const struct conf_node *node)
 {
-	const struct conf_node *item;
-
 	if (!node)
 		return;
 	rules->mode = (enum conf_client_auth)conf_number_at(node, "verify");
 	rules->ca = conf_file_at(context, node, "ca");
 	rules->crl = conf_file_at(context, node, "crl");
 	rules->depth = (uint32_t)conf_number_at(node, "depth");
-	for (size_t n = conf_items(conf_at(node, "headers"), &item); n; n--, item = item->next)
-		rules->headers |= (unsigned int)item->number;
+}
+
+static unsigned int conf_cert_headers(const struct conf_node *node)
+{
+	const struct conf_node *item;
+	unsigned int headers = 0;
+
+	for (size_t n = conf_items(node, &item); n; n--, item = item->next)
+		headers |= (unsigned int)item->number;
+	return headers;
+}
+
+/* The route's own, else those of the listener. */
+static void conf_cert_headers_fill(struct conf_listener *listener, struct conf_route *route,
+				   const struct conf_node *of_listener,
+				   const struct conf_node *of_route)
+{
+	route->cert_headers = conf_cert_headers(of_route ? of_route : of_listener);
+	if (route->cert_headers & (CONF_CERT_HEADER_LEAF | CONF_CERT_HEADER_CHAIN))
+		listener->tls->client.tells_der = true;
 }
 
 static const char *conf_fingerprint_at(struct conf_context *context, const struct conf_node *node)
@@ -86,14 +102,33 @@ void conf_client_cert_fill(struct conf_context *context, struct conf_client_cert
 	match->fingerprint = conf_fingerprint_at(context, node);
 }
 
-void conf_client_cert_check(struct conf_context *context, const struct conf_listener *listener)
+/* Of a listener that asks for no certificates. */
+static void conf_client_cert_refuse(struct conf_context *context, const struct conf_node *route)
 {
-	bool is_asked = listener->tls && listener->tls->client.mode != CONF_CLIENT_AUTH_OFF;
+	static const char *const keys[] = {"client_cert", "client_cert_headers"};
 
-	for (size_t i = 0; i < listener->n_routes && !is_asked; i++)
-		if (listener->routes[i].client_cert.is_set)
-			conf_diag_add(
-			    context->diag, listener->routes[i].mark,
-			    "\"client_cert\" has no meaning here: the listener asks for no "
-			    "certificates; give its \"tls\" a \"client\"");
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+		if (conf_at(route, keys[i]))
+			conf_diag_add(context->diag, route->mark,
+				      "\"%s\" has no meaning here: the listener asks for no "
+				      "certificates; give its \"tls\" a \"client\"",
+				      keys[i]);
+}
+
+void conf_client_cert_finish(struct conf_context *context, struct conf_listener *listener,
+			     const struct conf_node *node)
+{
+	const struct conf_node *headers =
+	    conf_at(conf_at(conf_at(node, "tls"), "client"), "headers");
+	bool is_asked = listener->tls && listener->tls->client.mode != CONF_CLIENT_AUTH_OFF;
+	const struct conf_node *item;
+
+	conf_items(conf_at(node, "routes"), &item);
+	for (size_t i = 0; i < listener->n_routes; i++, item = item->next) {
+		if (is_asked)
+			conf_cert_headers_fill(listener, &listener->routes[i], headers,
+					       conf_at(item, "client_cert_headers"));
+		else
+			conf_client_cert_refuse(context, item);
+	}
 }

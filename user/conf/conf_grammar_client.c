@@ -10,9 +10,13 @@
 static WORDS(shape_client_auth, {"required", CONF_CLIENT_AUTH_REQUIRED, false},
 	     {"optional", CONF_CLIENT_AUTH_OPTIONAL, false});
 static NUMBER(shape_depth, 0, 16);
-static WORDS(shape_cert_header, {"client-cert", CONF_CERT_HEADER_LEAF, false},
-	     {"client-cert-chain", CONF_CERT_HEADER_CHAIN, false},
-	     {"x-forwarded-client-cert", CONF_CERT_HEADER_FORWARDED, false});
+#define CERT_HEADERS \
+	{"client-cert", CONF_CERT_HEADER_LEAF, false}, \
+	    {"client-cert-chain", CONF_CERT_HEADER_CHAIN, false}, \
+	{ \
+		"x-forwarded-client-cert", CONF_CERT_HEADER_FORWARDED, false \
+	}
+static WORDS(shape_cert_header, CERT_HEADERS);
 static LIST(shape_cert_headers_list, shape_cert_header, "a list of headers", 3);
 static ONE_OR_MORE(shape_cert_headers, "a header, or a list of them", shape_cert_header,
 		   shape_cert_headers_list);
@@ -31,8 +35,8 @@ static const struct conf_key client_auth_keys[] = {
     KEY("headers", shape_cert_headers, NULL,
 	"Headers that tell origins of a client's certificate: client-cert and client-cert-chain as "
 	"RFC 9440 has them (the chain not in resumed sessions), x-forwarded-client-cert with hash, "
-	"subject and names. None is sent without it. Those that come from clients are always taken "
-	"out."),
+	"subject and names. None is sent without it, but where a route asks for some itself. Those "
+	"that come from clients are always taken out."),
     KEY_END,
 };
 MAPPING(conf_shape_client_auth, "a mapping with \"ca\"", client_auth_keys);
@@ -56,3 +60,7 @@ static const struct conf_key client_cert_keys[] = {
 };
 static MAPPING(shape_client_cert_mapping, "a mapping", client_cert_keys);
 SWITCH_OR_MAPPING(conf_shape_client_cert, shape_client_cert_mapping);
+
+static WORDS(shape_cert_header_or_off, {"off", 0, false}, CERT_HEADERS);
+ONE_OR_MORE(conf_shape_route_cert_headers, "a header, a list of them, or off",
+	    shape_cert_header_or_off, shape_cert_headers_list);

@@ -100,6 +100,7 @@ extern const struct conf_shape conf_shape_alpn;
 extern const struct conf_shape conf_shape_certificate;
 extern const struct conf_shape conf_shape_client_auth;
 extern const struct conf_shape conf_shape_client_cert;
+extern const struct conf_shape conf_shape_route_cert_headers;
 extern const struct conf_shape conf_shape_keepalive_either;
 extern const struct conf_shape conf_shape_user_timeout;
 extern const struct conf_shape conf_shape_buffer;

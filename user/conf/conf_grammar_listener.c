@@ -59,6 +59,9 @@ static const struct conf_key route_keys[] = {
     KEY("client_cert", conf_shape_client_cert, NULL,
 	"What the client's certificate must be: on is any that the listener takes, off is none, a "
 	"mapping asks for its names. Only where TLS ends here."),
+    KEY("client_cert_headers", conf_shape_route_cert_headers, NULL,
+	"Headers that tell the origin of the client's certificate, in place of the listener's "
+	"\"headers\"; off is none. Only with requests."),
     KEY("to", shape_target, NULL,
 	"Requests go to this origin: a name, or http:// or https:// with an address and port. TLS "
 	"and HTTP end here. With tcp:// or tls://, or a name of \"protocol: tcp\", only TLS ends: "

@@ -353,8 +353,10 @@ void conf_client_auth_fill(struct conf_context *context, struct conf_client_auth
 void conf_client_cert_fill(struct conf_context *context, struct conf_client_cert_match *match,
 			   const struct conf_node *node);
 
-/* Routes that look at certificates which nobody asks for. */
-void conf_client_cert_check(struct conf_context *context, const struct conf_listener *listener);
+/* What routes tell of certificates, and those that look at some which nobody asks for. `node` is
+ * the listener's; after its TLS and routes. */
+void conf_client_cert_finish(struct conf_context *context, struct conf_listener *listener,
+			     const struct conf_node *node);
 
 /* Of a checked mapping of conf_shape_client_tls. NULL: no memory, reported. */
 struct conf_client_tls *conf_client_tls_make(struct conf_context *context,

@@ -77,6 +77,7 @@ static void conf_route_check_keys(struct conf_context *context, const struct con
 	     "what is steered is told by the addresses of \"bind\""},
 	    {"client_cert", REQUESTS | ENDED_STREAMS,
 	     "certificates of clients are seen only where TLS ends"},
+	    {"client_cert_headers", REQUESTS, "only requests have headers; use \"to\" with http"},
 	    {"relay", streams, "it is how streams of bytes are carried"},
 	    {"limits", streams, NULL},
 	};

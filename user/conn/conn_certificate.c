@@ -3,6 +3,7 @@
  * A client's certificate in the life of its connection: what routes see of it, and the headers that
  * tell origins of it. Made only where one was shown.
  */
+#include <errno.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,20 +121,36 @@ static int headers_write(FILE *out, const struct tls_peer *peer, unsigned int wh
 	return err;
 }
 
-/* 0, or -1 without memory. */
+/* In place of those that were made before. 0 or -ENOMEM. */
 static int certificate_make_headers(struct conn_certificate *certificate, unsigned int which)
 {
-	size_t len_bytes;
-	FILE *out;
-	int err;
+	char *headers = NULL;
+	size_t len_bytes = 0;
+	FILE *out = open_memstream(&headers, &len_bytes);
+	int err = out ? headers_write(out, certificate->peer, which) : -1;
 
-	if (!which)
-		return 0;
-	out = open_memstream(&certificate->headers, &len_bytes);
-	if (!out)
-		return -1;
-	err = headers_write(out, certificate->peer, which);
-	return fclose(out) || err ? -1 : 0;
+	if (out && fclose(out))
+		err = -1;
+	if (err) {
+		free(headers);
+		return -ENOMEM;
+	}
+	free(certificate->headers);
+	certificate->headers = headers;
+	certificate->headers_len = len_bytes;
+	certificate->headers_of = which;
+	return 0;
+}
+
+int conn_certificate_lines(void *owner, const struct conf_route *route, struct str *ret_lines)
+{
+	struct conn_certificate *certificate = ((struct conn *)owner)->certificate;
+
+	if (certificate->headers_of != route->cert_headers &&
+	    certificate_make_headers(certificate, route->cert_headers))
+		return -ENOMEM;
+	*ret_lines = (struct str){certificate->headers, certificate->headers_len};
+	return 0;
 }
 
 int conn_take_certificate(struct conn *conn)
@@ -152,7 +169,7 @@ int conn_take_certificate(struct conn *conn)
 	certificate->peer = peer;
 	certificate_fill_route(certificate);
 	conn->certificate = certificate;
-	return certificate_make_headers(certificate, conn->listener->tls->client.headers);
+	return 0;
 }
 
 void conn_free_certificate(struct conn *conn)

@@ -62,7 +62,9 @@ struct conn_thread {
 struct conn_certificate {
 	struct tls_peer *peer;
 	struct route_certificate route;
-	char *headers; /* lines for origins; NULL: none */
+	char *headers; /* lines for origins, as a route told them last; NULL: none did */
+	size_t headers_len;
+	unsigned int headers_of; /* CONF_CERT_HEADER_... that they are */
 	struct route_name names[];
 };
 
@@ -168,6 +170,10 @@ void conn_refresh_relay(struct conn *conn);
 /* After the handshake: the client's certificate, where it has shown one. 0, or -1 without memory.
  */
 int conn_take_certificate(struct conn *conn) MUST_CHECK;
+
+/* As struct exchange_client has it; `owner` is a connection with a certificate. */
+int conn_certificate_lines(void *owner, const struct conf_route *route,
+			   struct str *ret_lines) MUST_CHECK;
 void conn_free_certificate(struct conn *conn);
 
 /* A stream's route, once TLS is up; NULL: none takes the client. */

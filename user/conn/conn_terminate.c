@@ -128,10 +128,8 @@ static int conn_start_exchange(struct conn *conn)
 	    .alpn_len = conn->alpn_len,
 	    .is_tls = conn->is_tls,
 	    .certificate = conn->certificate ? &conn->certificate->route : NULL,
-	    .header_lines = conn->certificate && conn->certificate->headers
-				? str_from(conn->certificate->headers)
-				: STR(""),
 	    .owner = conn,
+	    .get_certificate_lines = conn_certificate_lines,
 	    .get_facts = conn_get_facts,
 	    .on_request = conn_request_done,
 	    .on_end = conn_exchange_ended,

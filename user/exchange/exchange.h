@@ -56,8 +56,11 @@ struct exchange_client {
 	size_t alpn_len;
 	bool is_tls;
 	const struct route_certificate *certificate; /* of the client; NULL: none was shown */
-	struct str header_lines; /* for origins, each with its CRLF; "" where none */
 	void *owner;
+	/* What the route's origin is told of the certificate: header lines, each with its CRLF, for
+	 * the time until the next call. Asked only where one was shown. 0 or -ENOMEM. */
+	int (*get_certificate_lines)(void *owner, const struct conf_route *route,
+				     struct str *ret_lines);
 	/* Asked where an origin wants a PROXY header; lives as long as the exchange. NULL: no
 	 * memory. */
 	const struct proxy_facts *(*get_facts)(void *owner);

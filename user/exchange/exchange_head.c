@@ -25,19 +25,27 @@ void exchange_begin_request(struct exchange *exchange)
 	exchange_set_deadline(exchange, exchange->client.listener->request_timeout_ms);
 }
 
-static struct turn *turn_new(struct exchange *exchange, const struct h1_request *request)
+/* `route` may be NULL: the head is for the record then. NULL: no memory. */
+static struct turn *turn_new(struct exchange *exchange, const struct h1_request *request,
+			     const struct conf_route *route)
 {
+	const struct exchange_client *client = &exchange->client;
 	struct h1_origin_facts facts = {
 	    .client = str_from(exchange->client_text),
-	    .proto = exchange->client.is_tls ? STR("https") : STR("http"),
-	    .lines = exchange->client.header_lines,
+	    .proto = client->is_tls ? STR("https") : STR("http"),
+	    .lines = STR(""),
 	};
-	struct turn *turn = malloc(sizeof(*turn) + h1_request_bound(request, &facts));
+	struct turn *turn;
 
+	if (client->certificate && route && route->cert_headers &&
+	    client->get_certificate_lines(client->owner, route, &facts.lines))
+		return NULL;
+	turn = malloc(sizeof(*turn) + h1_request_bound(request, &facts));
 	if (!turn)
 		return NULL;
 	memset(turn, 0, sizeof(*turn));
 	turn->exchange = exchange;
+	turn->route = route;
 	turn->method = request->method;
 	turn->client_minor = request->head.minor;
 	turn->client_keeps = !request->head.wants_close;
@@ -48,9 +56,9 @@ static struct turn *turn_new(struct exchange *exchange, const struct h1_request 
 	return turn;
 }
 
-/* 0 or -ENOMEM; the turn's route stays NULL where none matches or the path has a fault. */
-static int exchange_find_route(struct exchange *exchange, const struct h1_request *request,
-			       enum h1_fault *ret_fault)
+/* 0 or -ENOMEM; the route is NULL where none matches or the path has a fault. */
+static int exchange_find_route(const struct exchange *exchange, const struct h1_request *request,
+			       const struct conf_route **ret_route, enum h1_fault *ret_fault)
 {
 	const struct exchange_client *client = &exchange->client;
 	struct route_seen seen = {
@@ -65,6 +73,8 @@ static int exchange_find_route(struct exchange *exchange, const struct h1_reques
 	struct str path = request->path;
 	char *buffer = NULL;
 
+	*ret_route = NULL;
+	*ret_fault = H1_FAULT_NONE;
 	if (!h1_path_is_normal(path)) {
 		buffer = malloc(path.len);
 		if (!buffer)
@@ -72,7 +82,7 @@ static int exchange_find_route(struct exchange *exchange, const struct h1_reques
 	}
 	*ret_fault = h1_path_normalise(path, buffer, &path);
 	if (!*ret_fault)
-		exchange->turn->route =
+		*ret_route =
 		    route_request(client->listener, &seen, h1_host_name(request->host), path);
 	free(buffer);
 	return 0;
@@ -136,17 +146,16 @@ static enum exchange_state exchange_start_turn(struct exchange *exchange,
 					       size_t len_bytes)
 {
 	size_t head_bytes = request->head.len_bytes;
+	const struct conf_route *route;
 	enum h1_fault fault;
-	int err;
+	int err = exchange_find_route(exchange, request, &route, &fault);
 
-	exchange->turn = turn_new(exchange, request);
+	if (!err)
+		exchange->turn = turn_new(exchange, request, route);
 	if (!exchange->turn)
 		return exchange_end(exchange, CLOSE_OUT_OF_MEMORY);
 	exchange->request_bytes = head_bytes;
 	exchange->turn->received_head_bytes = head_bytes;
-	err = exchange_find_route(exchange, request, &fault);
-	if (err)
-		return exchange_end(exchange, CLOSE_OUT_OF_MEMORY);
 	if (exchange->inbox.len_bytes)
 		inbox_take(&exchange->inbox, head_bytes);
 	else

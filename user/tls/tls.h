@@ -183,7 +183,7 @@ struct tls_peer {
 	size_t n_sans;
 	bool has_more_sans; /* than are told: there is a bound */
 	bool is_resumed; /* shown in an earlier handshake of the session */
-	const unsigned char *der; /* NULL where no header tells it */
+	const unsigned char *der; /* NULL where no route tells it */
 	size_t der_bytes;
 	const struct tls_der { /* that the client sent above it; none in resumed sessions */
 		const unsigned char *der;

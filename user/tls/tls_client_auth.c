@@ -117,7 +117,7 @@ int tls_client_auth_load(const struct conf_client_auth_rules *rules, const struc
 		return -ENOMEM;
 	auth->mode = rules->mode;
 	auth->depth = rules->depth;
-	auth->wants_der = rules->headers & (CONF_CERT_HEADER_LEAF | CONF_CERT_HEADER_CHAIN);
+	auth->wants_der = rules->tells_der;
 	/* Revocation lists go into the store, so it is nobody else's. */
 	auth->store = tls_trust_load_own(&rules->ca, files, diag);
 	if (!auth->store)

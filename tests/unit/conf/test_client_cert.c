@@ -42,7 +42,8 @@ static void fallbacks(void **state)
 	assert_string_equal(conf->listeners[0].tls->client.ca.path, "b");
 	assert_null(conf->listeners[0].tls->client.crl.path);
 	assert_int_equal(conf->listeners[0].tls->client.depth, 3);
-	assert_int_equal(conf->listeners[0].tls->client.headers, 0);
+	assert_false(conf->listeners[0].tls->client.tells_der);
+	assert_int_equal(conf->listeners[0].routes[0].cert_headers, 0);
 	conf_unref(conf);
 }
 
@@ -70,8 +71,10 @@ static void every_key(void **state)
 	assert_string_equal(client->crl.path, "c");
 	assert_int_equal(client->crl.mark.line, 3);
 	assert_int_equal(client->depth, 0);
-	assert_int_equal(client->headers, CONF_CERT_HEADER_LEAF | CONF_CERT_HEADER_CHAIN |
-					      CONF_CERT_HEADER_FORWARDED);
+	assert_true(client->tells_der);
+	assert_int_equal(conf->listeners[0].routes[0].cert_headers, CONF_CERT_HEADER_LEAF |
+									CONF_CERT_HEADER_CHAIN |
+									CONF_CERT_HEADER_FORWARDED);
 	assert_true(match->is_set && match->verified);
 	assert_string_equal(match->subject, "*.a.example");
 	assert_string_equal(match->san, "spiffe://x");
@@ -101,6 +104,42 @@ static void on_and_off(void **state)
 	conf_unref(conf);
 }
 
+/* The route's own go before the listener's, also where they are none. */
+static void headers_of_routes(void **state)
+{
+	static const struct {
+		const char *of_listener, *of_route;
+		unsigned int headers;
+		bool tells_der;
+	} cases[] = {
+	    {"", "", 0, false},
+	    {"client-cert", "", CONF_CERT_HEADER_LEAF, true},
+	    {"client-cert", "off", 0, false},
+	    {"", "client-cert-chain", CONF_CERT_HEADER_CHAIN, true},
+	    {"client-cert", "x-forwarded-client-cert", CONF_CERT_HEADER_FORWARDED, false},
+	    {"client-cert", "[client-cert-chain, x-forwarded-client-cert]",
+	     CONF_CERT_HEADER_CHAIN | CONF_CERT_HEADER_FORWARDED, true},
+	};
+	char text[512];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct conf *conf;
+
+		snprintf(
+		    text, sizeof(text),
+		    "listeners: [{bind: \":1\", tls: {certificates: [a], client: {ca: b%s%s}}, "
+		    "routes: [{%s%s%s to: \"http://127.0.0.1:1\"}]}]\n",
+		    *cases[i].of_listener ? ", headers: " : "", cases[i].of_listener,
+		    *cases[i].of_route ? "client_cert_headers: " : "", cases[i].of_route,
+		    *cases[i].of_route ? "," : "");
+		conf = parse(text);
+		assert_int_equal(conf->listeners[0].routes[0].cert_headers, cases[i].headers);
+		assert_int_equal(conf->listeners[0].tls->client.tells_der, cases[i].tells_der);
+		conf_unref(conf);
+	}
+}
+
 static const struct row {
 	const char *text;
 	const char *errors;
@@ -118,6 +157,12 @@ static const struct row {
     {WITH("", "client_cert: on, "),
      "f:4:14: error: \"client_cert\" has no meaning here: the listener asks for no certificates; "
      "give its \"tls\" a \"client\"\n"},
+    {WITH("", "client_cert_headers: client-cert, "),
+     "f:4:14: error: \"client_cert_headers\" has no meaning here: the listener asks for no "
+     "certificates; give its \"tls\" a \"client\"\n"},
+    {WITH(", client: {ca: b}", "client_cert_headers: [off], "),
+     "f:4:37: error: an item of \"client_cert_headers\" does not take \"off\"; it takes "
+     "client-cert, client-cert-chain or x-forwarded-client-cert\n"},
     {WITH(", client: {ca: b}", "client_cert: {fingerprint: abc}, "),
      "f:4:42: error: \"abc\" is not the SHA-256 digest of a certificate; write 64 hexadecimal "
      "digits\n"},
@@ -181,7 +226,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(fallbacks),      cmocka_unit_test(every_key),
 	    cmocka_unit_test(on_and_off),     cmocka_unit_test(errors_have_their_place),
-	    cmocka_unit_test(reached_or_not),
+	    cmocka_unit_test(reached_or_not), cmocka_unit_test(headers_of_routes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

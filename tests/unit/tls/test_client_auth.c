@@ -19,7 +19,7 @@ static struct lab_identity authority, site;
 static const struct lab_identity *between; /* sent along by clients; NULL: none */
 static struct tls_server_ctx *server;
 
-static struct tls_server_ctx *make_server_of(const char *ca, const char *crl, unsigned int headers)
+static struct tls_server_ctx *make_server_of(const char *ca, const char *crl, bool tells_der)
 {
 	struct conf_certificate certificate = {.chain = {.path = "site.pem"},
 					       .key = {.path = "site.pem"}};
@@ -30,7 +30,7 @@ static struct tls_server_ctx *make_server_of(const char *ca, const char *crl, un
 		       .ca = {.path = ca},
 		       .crl = {.path = crl},
 		       .depth = 3,
-		       .headers = headers},
+		       .tells_der = tells_der},
 	    .tickets = {.on = true, .lifetime_s = 3600},
 	};
 	struct conf_diag *diag = conf_diag_new("test");
@@ -42,9 +42,9 @@ static struct tls_server_ctx *make_server_of(const char *ca, const char *crl, un
 	return ctx;
 }
 
-static struct tls_server_ctx *make_server(unsigned int headers)
+static struct tls_server_ctx *make_server(bool tells_der)
 {
-	return make_server_of("ca.pem", NULL, headers);
+	return make_server_of("ca.pem", NULL, tells_der);
 }
 
 /* The certificate that a client showed, or NULL with the progress. `session` is given and taken. */
@@ -240,7 +240,7 @@ static void der_is_kept_for_headers(void **state)
 	lab_make_identity(&wish, &alice);
 	len = i2d_X509(alice.certificate, &der);
 	tls_server_ctx_free(server);
-	server = make_server(CONF_CERT_HEADER_LEAF);
+	server = make_server(true);
 	for (int i = 0; i < 2; i++) {
 		struct tls_peer *shown = show(&alice, &session, &progress);
 
@@ -307,7 +307,7 @@ static void a_list_without_end_holds(void **state)
 	put_list(bio, &authority, &mallory, 0);
 	add_bio("endless.crl", bio);
 	tls_server_ctx_free(server);
-	server = make_server_of("ca.pem", "endless.crl", 0);
+	server = make_server_of("ca.pem", "endless.crl", false);
 	for (int i = 0; i < 2; i++) {
 		struct tls_peer *shown = show(&alice, &session, &progress);
 
@@ -357,7 +357,7 @@ static void a_revoked_authority_ends_sessions(void **state)
 		put_list(bio, &authority, is_revoked ? &middle : NULL, 86400);
 		add_bio(is_revoked ? "after.crl" : "before.crl", bio);
 		tls_server_ctx_free(server);
-		server = make_server_of("ca.pem", is_revoked ? "after.crl" : "before.crl", 0);
+		server = make_server_of("ca.pem", is_revoked ? "after.crl" : "before.crl", false);
 		shown = show(&alice, &session, &progress);
 		assert_int_equal(progress, is_revoked ? TLS_UNVERIFIED : TLS_READY);
 		assert_int_equal(shown != NULL, !is_revoked);
@@ -396,7 +396,7 @@ static int set_up(void **state)
 	lab_make_identity(&wish, &site);
 	lab_add_certificate("ca.pem", &authority);
 	lab_add_both("site.pem", &site);
-	server = make_server(0);
+	server = make_server(false);
 	return 0;
 }
 
