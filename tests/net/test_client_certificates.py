@@ -54,12 +54,13 @@ class Pki:
         forged.write_text(f"-----BEGIN CERTIFICATE-----\n{body}-----END CERTIFICATE-----\n")
         return Certificate(forged, certificate.key, forged)
 
-    def revocations(self, *revoked, until=("-crlhours", 24)):
-        """A revocation list of the root."""
-        index, config, crl = (self.directory / name for name in ("index.txt", "ca.cnf", "root.crl"))
+    def revocations(self, *revoked, until=("-crlhours", 24), issuer=None):
+        """A revocation list of `issuer` (the root)."""
+        chain, key = (issuer.chain, issuer.key) if issuer else (self.root.file, self.root.key)
+        index, config, crl = (self.directory / f"{chain.stem}.{end}" for end in ("txt", "cnf", "crl"))
         index.write_text("")
         config.write_text(f"[ca]\ndefault_ca=x\n[x]\ndatabase={index}\ndefault_md=sha256\n")
-        options = ("-config", config, "-cert", self.root.file, "-keyfile", self.root.key)
+        options = ("-config", config, "-cert", chain, "-keyfile", key)
         for certificate in revoked:
             openssl("ca", *options, "-revoke", certificate.chain)
         openssl("ca", *options, "-gencrl", *until, "-out", crl)
@@ -374,6 +375,37 @@ def test_sessions_do_not_cross_listeners(lab, start, authority, pki):
     assert counters_of(daemon)["client_cert_missing"] == 1
     open_.close()
     nginx.stop()
+
+
+def test_lists_of_an_authority_between(lab, serve, authority, pki, tmp_path):
+    """Where it stands in `ca` its own list is enough; the root's takes it away, and warnings say what is missing."""
+    middle = pki.make("Middle CA", ca=True)
+    good, revoked = (pki.make(name, issuer=middle, above=[middle]) for name in ("good", "revoked"))
+    below_root = pki.make("below-root")
+    ca, crl = tmp_path / "ca.pem", tmp_path / "crl.pem"
+
+    def put(authorities, *lists):
+        ca.write_text("".join(one.read_text() for one in authorities))
+        crl.write_text("".join(one.read_text() for one in lists))
+
+    def taken():
+        return [fetch(lab, authority, one).returncode == 0 for one in (good, revoked, below_root)]
+
+    of_middle = pki.revocations(revoked, issuer=middle)
+    put([middle.chain], of_middle)
+    daemon = serve({"ca": str(ca), "crl": str(crl)})
+    assert taken() == [True, False, False]
+    counters = counters_of(daemon)
+    assert (counters["client_cert_revoked"], counters["client_cert_untrusted"]) == (1, 1)
+    put([middle.chain, pki.root.file], of_middle)
+    daemon.reload()
+    daemon.process.wait_line("warning: there is no revocation list of .*CN=Example Clients.* in .*crl.pem")
+    assert taken() == [True, False, False]
+    put([middle.chain, pki.root.file], of_middle, pki.revocations(middle))
+    daemon.reload()
+    daemon.process.wait_line("warning: .*CN=Middle CA.* is revoked by a list in .*crl.pem.*: it is not trusted")
+    assert taken() == [False, False, True]
+    assert counters_of(daemon)["client_cert_revoked"] == counters["client_cert_revoked"] + 3
 
 
 def test_files_are_checked(lab, start, authority, pki, tmp_path):

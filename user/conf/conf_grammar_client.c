@@ -29,7 +29,10 @@ static const struct conf_key client_auth_keys[] = {
 	"Whether a client must show a certificate. One that is shown must be good in any case."),
     KEY("crl", conf_shape_path, NULL,
 	"PEM file with the revocation lists of these authorities and of all between them and the "
-	"clients: where one is missing or has run out, certificates below it are refused."),
+	"clients: what an authority has issued that has no list, or one that has run out, is "
+	"refused. An authority of \"ca\" that is on a list itself is not trusted; else none is "
+	"asked "
+	"for above it."),
     KEY("depth", shape_depth, "3",
 	"How many certificates may stand between a client's and the authority's."),
     KEY("headers", shape_cert_headers, NULL,

@@ -18,66 +18,11 @@ struct tls_client_auth {
 	uint32_t depth;
 	bool wants_der;
 	X509_STORE *store;
-	STACK_OF(X509_CRL) * revocations;
+	struct tls_revocations revocations; /* without lists where none are looked at */
 	STACK_OF(X509_NAME) * names; /* of the authorities: clients choose by them */
 };
 
 /* ---- loading ---- */
-
-/* One that does not say how long it holds (RFC 5280 wants that, OpenSSL does not) has no end. */
-static bool auth_has_run_out(const X509_CRL *crl)
-{
-	const ASN1_TIME *end = X509_CRL_get0_nextUpdate(crl);
-
-	return end && X509_cmp_time(end, NULL) < 0;
-}
-
-static int auth_add_revocations(struct tls_client_auth *auth, BIO *bio,
-				const struct conf_file *file, struct conf_diag *diag)
-{
-	X509_CRL *crl;
-
-	while ((crl = PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL))) {
-		if (auth_has_run_out(crl))
-			conf_diag_warn(diag, file->mark,
-				       "a revocation list in \"%s\" has run out: the certificates "
-				       "below its authority are refused",
-				       file->path);
-		if (X509_STORE_add_crl(auth->store, crl) != 1 ||
-		    sk_X509_CRL_push(auth->revocations, crl) <= 0) {
-			X509_CRL_free(crl);
-			break;
-		}
-	}
-	if (tls_pem_has_error()) {
-		tls_pem_complain(diag, file, "cannot use the revocation lists in");
-		return -EINVAL;
-	}
-	if (sk_X509_CRL_num(auth->revocations) > 0)
-		return 0;
-	conf_diag_add(diag, file->mark, "there is no PEM revocation list in \"%s\"", file->path);
-	return -EINVAL;
-}
-
-static int auth_load_revocations(struct tls_client_auth *auth, const struct conf_file *file,
-				 const struct tls_files *files, struct conf_diag *diag)
-{
-	struct tls_pem pem;
-	BIO *bio;
-	int err = tls_pem_read(file, files, NULL, diag, &pem);
-
-	if (err)
-		return err;
-	auth->revocations = sk_X509_CRL_new_null();
-	bio = BIO_new_mem_buf(pem.data, (int)pem.len_bytes);
-	err = bio && auth->revocations ? auth_add_revocations(auth, bio, file, diag) : -ENOMEM;
-	BIO_free(bio);
-	tls_pem_done(&pem);
-	if (!err)
-		X509_STORE_set_flags(auth->store,
-				     X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
-	return err;
-}
 
 static int auth_add_name(struct tls_client_auth *auth, const X509 *authority)
 {
@@ -123,7 +68,9 @@ int tls_client_auth_load(const struct conf_client_auth_rules *rules, const struc
 	if (!auth->store)
 		err = -EINVAL;
 	if (!err && rules->crl.path)
-		err = auth_load_revocations(auth, &rules->crl, files, diag);
+		err = tls_revocations_load(&auth->revocations, &rules->crl, files, diag);
+	if (!err && rules->crl.path)
+		err = tls_revocations_apply(&auth->revocations, &rules->crl, diag, &auth->store);
 	if (!err)
 		err = auth_load_names(auth);
 	if (!err) {
@@ -139,21 +86,9 @@ void tls_client_auth_free(struct tls_client_auth *auth)
 	if (!auth)
 		return;
 	X509_STORE_free(auth->store);
-	sk_X509_CRL_pop_free(auth->revocations, X509_CRL_free);
+	tls_revocations_done(&auth->revocations);
 	sk_X509_NAME_pop_free(auth->names, X509_NAME_free);
 	free(auth);
-}
-
-static bool auth_digest_revocations(const struct tls_client_auth *auth, EVP_MD_CTX *digest)
-{
-	unsigned char of_one[32];
-	bool ok = true;
-
-	for (int i = 0; i < sk_X509_CRL_num(auth->revocations) && ok; i++)
-		ok = X509_CRL_digest(sk_X509_CRL_value(auth->revocations, i), EVP_sha256(), of_one,
-				     NULL) == 1 &&
-		     EVP_DigestUpdate(digest, of_one, sizeof(of_one)) == 1;
-	return ok;
 }
 
 int tls_client_auth_digest(const struct tls_client_auth *auth, EVP_MD_CTX *digest)
@@ -161,10 +96,10 @@ int tls_client_auth_digest(const struct tls_client_auth *auth, EVP_MD_CTX *diges
 	if (!auth)
 		return 0;
 	if (EVP_DigestUpdate(digest, &auth->mode, sizeof(auth->mode)) != 1 ||
-	    EVP_DigestUpdate(digest, &auth->depth, sizeof(auth->depth)) != 1 ||
-	    !auth_digest_revocations(auth, digest))
+	    EVP_DigestUpdate(digest, &auth->depth, sizeof(auth->depth)) != 1)
 		return -ENOMEM;
-	return tls_trust_digest(auth->store, digest);
+	return tls_revocations_digest(&auth->revocations, digest)
+		   ?: tls_trust_digest(auth->store, digest);
 }
 
 bool tls_client_auth_wants_der(const struct tls_client_auth *auth)
@@ -183,6 +118,8 @@ static int auth_on_verify(int ok, X509_STORE_CTX *store_ctx)
 	const X509 *culprit = X509_STORE_CTX_get_current_cert(store_ctx);
 	char subject[256] = "?";
 
+	if (!ok && tls_revocations_forgive(store_ctx))
+		return 1;
 	if (ok || stream->error_text)
 		return ok;
 	if (culprit)
@@ -202,10 +139,8 @@ static bool auth_takes_session(const struct tls_client_auth *auth, SSL_SESSION *
 
 	if (!leaf)
 		return auth->mode != CONF_CLIENT_AUTH_REQUIRED;
-	for (int i = 0; i < sk_X509_CRL_num(auth->revocations); i++)
-		if (auth_has_run_out(sk_X509_CRL_value(auth->revocations, i)))
-			return false;
-	return X509_cmp_time(X509_get0_notAfter(leaf), NULL) > 0;
+	return !tls_revocations_have_run_out(&auth->revocations) &&
+	       X509_cmp_time(X509_get0_notAfter(leaf), NULL) > 0;
 }
 
 /* A ticket that is passed over makes the handshake a full one, in which the certificate is shown

@@ -13,74 +13,25 @@
 
 #include <cmocka.h>
 
-#include "lab.h"
+#include "visitor.h"
 
 static struct lab_identity authority, site;
-static const struct lab_identity *between; /* sent along by clients; NULL: none */
 static struct tls_server_ctx *server;
-
-static struct tls_server_ctx *make_server_of(const char *ca, const char *crl, bool tells_der)
-{
-	struct conf_certificate certificate = {.chain = {.path = "site.pem"},
-					       .key = {.path = "site.pem"}};
-	const struct conf_server_tls conf = {
-	    .certificates = &certificate,
-	    .n_certificates = 1,
-	    .client = {.mode = CONF_CLIENT_AUTH_OPTIONAL,
-		       .ca = {.path = ca},
-		       .crl = {.path = crl},
-		       .depth = 3,
-		       .tells_der = tells_der},
-	    .tickets = {.on = true, .lifetime_s = 3600},
-	};
-	struct conf_diag *diag = conf_diag_new("test");
-	struct tls_server_ctx *ctx = tls_server_ctx_new(&conf, &lab_files, diag);
-
-	if (!ctx)
-		fail_msg("%s", conf_diag_text(diag));
-	conf_diag_free(diag);
-	return ctx;
-}
 
 static struct tls_server_ctx *make_server(bool tells_der)
 {
-	return make_server_of("ca.pem", NULL, tells_der);
+	const struct conf_client_auth_rules rules = {.mode = CONF_CLIENT_AUTH_OPTIONAL,
+						     .ca = {.path = "ca.pem"},
+						     .depth = 3,
+						     .tells_der = tells_der};
+
+	return visitor_make_server(&rules, NULL);
 }
 
-/* The certificate that a client showed, or NULL with the progress. `session` is given and taken. */
 static struct tls_peer *show(const struct lab_identity *identity, SSL_SESSION **session,
 			     enum tls_progress *ret_progress)
 {
-	struct lab_peer_wish wish = {.identity = identity};
-	SSL_CTX *peer_ctx = lab_make_peer_ctx(&wish);
-	struct tls_peer *shown;
-	struct lab_end end;
-	char byte;
-	SSL *peer;
-	int fds[2];
-
-	if (between)
-		assert_int_equal(SSL_CTX_add1_chain_cert(peer_ctx, between->certificate), 1);
-	lab_connect(fds, false);
-	lab_open_end(&end, fds[0]);
-	assert_int_equal(tls_start_server(&end.io, server, NULL), 0);
-	peer = lab_make_peer(peer_ctx, &wish, fds[1]);
-	if (session && *session)
-		assert_int_equal(SSL_set_session(peer, *session), 1);
-	*ret_progress = lab_shake(&end, peer);
-	SSL_read(peer, &byte, 1); /* tickets */
-	if (session) {
-		SSL_SESSION_free(*session);
-		*session = SSL_get1_session(peer);
-	}
-	shown = tls_take_peer(&end.io);
-	assert_null(tls_take_peer(&end.io));
-	SSL_set_shutdown(peer, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
-	SSL_free(peer);
-	SSL_CTX_free(peer_ctx);
-	close(fds[1]);
-	lab_close_end(&end);
-	return shown;
+	return visitor_show(server, identity, NULL, session, ret_progress);
 }
 
 static void what_is_said_is_kept(void **state)
@@ -255,120 +206,6 @@ static void der_is_kept_for_headers(void **state)
 	lab_free_identity(&alice);
 }
 
-/* ---- revocation lists ---- */
-
-/* Of one authority, with at most one entry; until `end_s` from now, 0: it does not say. */
-static void put_list(BIO *bio, const struct lab_identity *issuer,
-		     const struct lab_identity *revoked, long end_s)
-{
-	X509_CRL *crl = X509_CRL_new();
-	ASN1_TIME *time = X509_gmtime_adj(NULL, -7200);
-
-	X509_CRL_set_version(crl, X509_CRL_VERSION_2);
-	X509_CRL_set_issuer_name(crl, X509_get_subject_name(issuer->certificate));
-	X509_CRL_set1_lastUpdate(crl, time);
-	if (revoked) {
-		X509_REVOKED *entry = X509_REVOKED_new();
-
-		X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(revoked->certificate));
-		X509_REVOKED_set_revocationDate(entry, time);
-		X509_CRL_add0_revoked(crl, entry);
-	}
-	if (end_s)
-		X509_CRL_set1_nextUpdate(crl, X509_gmtime_adj(time, end_s));
-	assert_true(X509_CRL_sign(crl, issuer->key, EVP_sha256()) > 0);
-	assert_int_equal(PEM_write_bio_X509_CRL(bio, crl), 1);
-	ASN1_TIME_free(time);
-	X509_CRL_free(crl);
-}
-
-static void add_bio(const char *path, BIO *bio)
-{
-	char *text;
-	long len = BIO_get_mem_data(bio, &text);
-
-	lab_add_file(path, text, (size_t)len);
-	BIO_free(bio);
-}
-
-/* RFC 5280 wants them to say how long they hold; OpenSSL takes such that do not. */
-static void a_list_without_end_holds(void **state)
-{
-	struct lab_identity_wish wish = {.common_name = "alice", .issuer = &authority};
-	struct lab_identity alice, mallory;
-	BIO *bio = BIO_new(BIO_s_mem());
-	SSL_SESSION *session = NULL;
-	enum tls_progress progress;
-
-	(void)state;
-	lab_make_identity(&wish, &alice);
-	wish.common_name = "mallory";
-	lab_make_identity(&wish, &mallory);
-	put_list(bio, &authority, &mallory, 0);
-	add_bio("endless.crl", bio);
-	tls_server_ctx_free(server);
-	server = make_server_of("ca.pem", "endless.crl", false);
-	for (int i = 0; i < 2; i++) {
-		struct tls_peer *shown = show(&alice, &session, &progress);
-
-		assert_non_null(shown);
-		assert_int_equal(shown->is_resumed, i);
-		tls_peer_free(shown);
-	}
-	assert_null(show(&mallory, NULL, &progress));
-	assert_int_equal(progress, TLS_UNVERIFIED);
-	SSL_SESSION_free(session);
-	lab_free_identity(&alice);
-	lab_free_identity(&mallory);
-}
-
-static void make_middle(struct lab_identity *middle)
-{
-	struct lab_identity_wish wish = {.common_name = "Middle", .issuer = &authority};
-	BASIC_CONSTRAINTS *constraints = BASIC_CONSTRAINTS_new();
-
-	lab_make_identity(&wish, middle);
-	constraints->ca = 0xff;
-	assert_int_equal(X509_add1_ext_i2d(middle->certificate, NID_basic_constraints, constraints,
-					   1, X509V3_ADD_REPLACE),
-			 1);
-	BASIC_CONSTRAINTS_free(constraints);
-	assert_true(X509_sign(middle->certificate, authority.key, EVP_sha256()) > 0);
-}
-
-/* A session says nothing of the authorities between, so each list asks for the certificate anew. */
-static void a_revoked_authority_ends_sessions(void **state)
-{
-	struct lab_identity_wish wish = {.common_name = "alice"};
-	struct lab_identity middle, alice;
-	SSL_SESSION *session = NULL;
-	enum tls_progress progress;
-
-	(void)state;
-	make_middle(&middle);
-	between = &middle;
-	wish.issuer = &middle;
-	lab_make_identity(&wish, &alice);
-	for (int is_revoked = 0; is_revoked < 2; is_revoked++) {
-		BIO *bio = BIO_new(BIO_s_mem());
-		struct tls_peer *shown;
-
-		put_list(bio, &middle, NULL, 86400);
-		put_list(bio, &authority, is_revoked ? &middle : NULL, 86400);
-		add_bio(is_revoked ? "after.crl" : "before.crl", bio);
-		tls_server_ctx_free(server);
-		server = make_server_of("ca.pem", is_revoked ? "after.crl" : "before.crl", false);
-		shown = show(&alice, &session, &progress);
-		assert_int_equal(progress, is_revoked ? TLS_UNVERIFIED : TLS_READY);
-		assert_int_equal(shown != NULL, !is_revoked);
-		tls_peer_free(shown);
-	}
-	between = NULL;
-	SSL_SESSION_free(session);
-	lab_free_identity(&alice);
-	lab_free_identity(&middle);
-}
-
 /* OpenSSL has several errors to tell then, and not first that the certificate is not good. */
 static void a_forged_signature_is_an_unverified_client(void **state)
 {
@@ -418,8 +255,6 @@ int main(void)
 	    cmocka_unit_test(hostile_names_are_nothing),
 	    cmocka_unit_test(huge_lists_are_cut),
 	    cmocka_unit_test(der_is_kept_for_headers),
-	    cmocka_unit_test(a_list_without_end_holds),
-	    cmocka_unit_test(a_revoked_authority_ends_sessions),
 	    cmocka_unit_test(a_forged_signature_is_an_unverified_client),
 	};
 
