@@ -71,7 +71,9 @@ static const struct conf_key tickets_keys[] = {
     KEY("keys", conf_shape_path, NULL,
 	"File with keys of 80 bytes each, shared by nodes: the first seals, all open. Without it "
 	"the keys are made here, and changed daily."),
-    KEY("lifetime", shape_ticket_lifetime, "24h", "How long a client may resume with a ticket."),
+    KEY("lifetime", shape_ticket_lifetime, "24h",
+	"How long a client may resume with a ticket, and how long sessions stand for a client's "
+	"certificate that was shown when they began."),
     KEY_END,
 };
 MAPPING(conf_shape_tickets, "a mapping", tickets_keys);

@@ -171,7 +171,7 @@ void tls_certificate_check(const struct tls_certificate *certificate, struct con
 
 /* ---- for people ---- */
 
-static int64_t check_seconds(const ASN1_TIME *when)
+int64_t tls_time_seconds(const ASN1_TIME *when)
 {
 	struct tm tm;
 
@@ -202,8 +202,8 @@ void tls_certificate_describe(const struct tls_certificate *certificate,
 {
 	*ret_facts = (struct tls_certificate_facts){
 	    .file = certificate->conf->chain.path,
-	    .not_before_s = check_seconds(X509_get0_notBefore(certificate->leaf)),
-	    .not_after_s = check_seconds(X509_get0_notAfter(certificate->leaf)),
+	    .not_before_s = tls_time_seconds(X509_get0_notBefore(certificate->leaf)),
+	    .not_after_s = tls_time_seconds(X509_get0_notAfter(certificate->leaf)),
 	    .is_stapled = tls_staple_is_valid(&certificate->staple),
 	};
 	tls_certificate_names(certificate->leaf, ret_facts->names, sizeof(ret_facts->names));

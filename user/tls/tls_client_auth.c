@@ -1,21 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a listener asks of its clients: a certificate below its authorities, in time, not revoked.
- * Resumed handshakes show none, so the session's is held against time again, and a session of other
- * rules or revocation lists is not taken. What an accepted one says is told by tls_peer.c.
+ * Resumed handshakes show none, so what the session says of the first one is held against time, and
+ * a session of other rules or revocation lists is not taken. What an accepted one says is told by
+ * tls_peer.c.
  */
+#include <endian.h>
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "tls/tls_peer_internal.h"
 
 struct tls_client_auth {
 	enum conf_client_auth mode;
 	uint32_t depth;
+	uint32_t session_age_max_s; /* since the certificate was shown */
 	bool wants_der;
 	X509_STORE *store;
 	struct tls_revocations revocations; /* without lists where none are looked at */
@@ -48,9 +52,10 @@ static int auth_load_names(struct tls_client_auth *auth)
 	return err;
 }
 
-int tls_client_auth_load(const struct conf_client_auth_rules *rules, const struct tls_files *files,
+int tls_client_auth_load(const struct conf_server_tls *conf, const struct tls_files *files,
 			 struct conf_diag *diag, struct tls_client_auth **ret_auth)
 {
+	const struct conf_client_auth_rules *rules = &conf->client;
 	struct tls_client_auth *auth;
 	int err = 0;
 
@@ -62,6 +67,7 @@ int tls_client_auth_load(const struct conf_client_auth_rules *rules, const struc
 		return -ENOMEM;
 	auth->mode = rules->mode;
 	auth->depth = rules->depth;
+	auth->session_age_max_s = conf->tickets.lifetime_s;
 	auth->wants_der = rules->tells_der;
 	/* Revocation lists go into the store, so it is nobody else's. */
 	auth->store = tls_trust_load_own(&rules->ca, files, diag);
@@ -131,16 +137,67 @@ static int auth_on_verify(int ok, X509_STORE_CTX *store_ctx)
 	return ok;
 }
 
+/* ---- sessions ---- */
+
+/*
+ * What a ticket says of the handshake in which the certificate was shown. Each resumption may bring
+ * a new ticket, whose own time begins anew with TLS 1.3; this does not. Nodes that share keys read
+ * each other's: big-endian.
+ */
+struct auth_shown {
+	uint64_t shown_s; /* since 1970 */
+	uint64_t until_s; /* the first certificate of the chain runs out */
+};
+
+/* Of a handshake that verified one. */
+static struct auth_shown auth_note_shown(const SSL *ssl)
+{
+	STACK_OF(X509) *chain = SSL_get0_verified_chain(ssl);
+	int64_t until_s = INT64_MAX;
+
+	for (int i = 0; i < sk_X509_num(chain); i++)
+		until_s =
+		    MIN(until_s, tls_time_seconds(X509_get0_notAfter(sk_X509_value(chain, i))));
+	return (struct auth_shown){htobe64((uint64_t)time(NULL)), htobe64((uint64_t)until_s)};
+}
+
+/* OpenSSL's callback before each ticket; 0 ends the handshake. A resumed session has the note of
+ * the one before. */
+static int auth_on_new_ticket(SSL *ssl, void *argument UNUSED)
+{
+	struct auth_shown shown;
+
+	if (SSL_session_reused(ssl) || !SSL_get0_peer_certificate(ssl))
+		return 1;
+	shown = auth_note_shown(ssl);
+	return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), &shown, sizeof(shown));
+}
+
+/* Since then, neither too long nor beyond what the chain holds. A clock that was set back is not
+ * trusted. */
+static bool auth_is_recent(const struct tls_client_auth *auth, SSL_SESSION *session)
+{
+	int64_t now_s = (int64_t)time(NULL), age_s;
+	struct auth_shown shown;
+	size_t len_bytes;
+	void *data;
+
+	if (SSL_SESSION_get0_ticket_appdata(session, &data, &len_bytes) != 1 || !data ||
+	    len_bytes != sizeof(shown))
+		return false;
+	memcpy(&shown, data, sizeof(shown));
+	age_s = now_s - (int64_t)be64toh(shown.shown_s);
+	return age_s >= 0 && age_s < auth->session_age_max_s &&
+	       now_s < (int64_t)be64toh(shown.until_s);
+}
+
 /* Which authorities stood between nobody knows any more: with a list that has run out, any of them
  * may have been revoked. */
 static bool auth_takes_session(const struct tls_client_auth *auth, SSL_SESSION *session)
 {
-	X509 *leaf = SSL_SESSION_get0_peer(session);
-
-	if (!leaf)
+	if (!SSL_SESSION_get0_peer(session))
 		return auth->mode != CONF_CLIENT_AUTH_REQUIRED;
-	return !tls_revocations_have_run_out(&auth->revocations) &&
-	       X509_cmp_time(X509_get0_notAfter(leaf), NULL) > 0;
+	return auth_is_recent(auth, session) && !tls_revocations_have_run_out(&auth->revocations);
 }
 
 /* A ticket that is passed over makes the handshake a full one, in which the certificate is shown
@@ -179,7 +236,8 @@ int tls_client_auth_apply(const struct tls_client_auth *auth, SSL_CTX *ssl_ctx)
 	if (auth->mode == CONF_CLIENT_AUTH_REQUIRED)
 		mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
 	SSL_CTX_set_verify(ssl_ctx, mode, auth_on_verify);
-	return SSL_CTX_set_session_ticket_cb(ssl_ctx, NULL, auth_on_ticket, (void *)auth) == 1
+	return SSL_CTX_set_session_ticket_cb(ssl_ctx, auth_on_new_ticket, auth_on_ticket,
+					     (void *)auth) == 1
 		   ? 0
 		   : -ENOMEM;
 }

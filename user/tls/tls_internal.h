@@ -287,6 +287,9 @@ bool tls_name_normalize(const char *name, size_t len_bytes, char ret_name[TLS_NA
 int tls_certificate_each_name(const X509 *leaf, int (*visit)(void *argument, const char *name),
 			      void *argument);
 
+/* Since 1970; 0 where it is no time. */
+int64_t tls_time_seconds(const ASN1_TIME *when);
+
 void tls_certificate_describe(const struct tls_certificate *certificate,
 			      struct tls_certificate_facts *ret_facts);
 

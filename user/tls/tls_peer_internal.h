@@ -11,7 +11,7 @@ struct tls_client_auth;
 
 /* `ret_auth` is NULL where no certificate is asked for. 0, -ENOMEM, or another -errno with an error
  * in `diag`. */
-int tls_client_auth_load(const struct conf_client_auth_rules *rules, const struct tls_files *files,
+int tls_client_auth_load(const struct conf_server_tls *conf, const struct tls_files *files,
 			 struct conf_diag *diag, struct tls_client_auth **ret_auth) MUST_CHECK;
 
 /* Takes NULL. */

@@ -287,7 +287,7 @@ static int server_init(struct tls_server_ctx *ctx, const struct conf_server_tls 
 	if (!err && conf->key_log.path && files->find_log)
 		err = server_open_key_log(ctx, &conf->key_log, files, diag);
 	if (!err)
-		err = tls_client_auth_load(&conf->client, files, diag, &ctx->client_auth);
+		err = tls_client_auth_load(conf, files, diag, &ctx->client_auth);
 	if (!err)
 		err = server_make_scope(ctx, conf);
 	return err ? err : server_open(ctx, conf, diag);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -17,6 +18,20 @@
 
 static struct lab_identity authority, site;
 static struct tls_server_ctx *server;
+
+static time_t ahead_s;
+
+/* Ours and OpenSSL's. */
+time_t time(time_t *ret_now)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	now.tv_sec += ahead_s;
+	if (ret_now)
+		*ret_now = now.tv_sec;
+	return now.tv_sec;
+}
 
 static struct tls_server_ctx *make_server(bool tells_der)
 {
@@ -206,6 +221,81 @@ static void der_is_kept_for_headers(void **state)
 	lab_free_identity(&alice);
 }
 
+/* ---- how long a session stands for a certificate ---- */
+
+/* Is the certificate taken, and from a session? */
+static void show_at(time_t when_s, const struct lab_identity *identity,
+		    const struct lab_identity *const *above, SSL_SESSION **session, bool is_taken,
+		    bool is_resumed)
+{
+	enum tls_progress progress;
+	struct tls_peer *shown;
+
+	ahead_s = when_s;
+	shown = visitor_show(server, identity, above, session, &progress);
+	ahead_s = 0;
+	assert_int_equal(progress, is_taken ? TLS_READY : TLS_UNVERIFIED);
+	assert_int_equal(shown != NULL, is_taken);
+	assert_int_equal(shown && shown->is_resumed, is_resumed);
+	tls_peer_free(shown);
+}
+
+/* However often it was resumed, and with whichever ticket. */
+static void sessions_end_when_they_are_old(void **state)
+{
+	static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+	struct lab_identity_wish wish = {.common_name = "alice", .issuer = &authority};
+	struct lab_identity alice;
+
+	(void)state;
+	lab_make_identity(&wish, &alice);
+	for (size_t i = 0; i < ARRAY_LEN(versions); i++) {
+		SSL_SESSION *session = NULL;
+
+		visitor_version = versions[i];
+		show_at(0, &alice, NULL, &session, true, false);
+		show_at(VISITOR_LIFETIME_S / 2, &alice, NULL, &session, true, true);
+		show_at(VISITOR_LIFETIME_S - 60, &alice, NULL, &session, true, true);
+		show_at(VISITOR_LIFETIME_S + 1, &alice, NULL, &session, true, false);
+		show_at(VISITOR_LIFETIME_S * 3 / 2, &alice, NULL, &session, true, true);
+		/* The clock was set back. */
+		show_at(VISITOR_LIFETIME_S / 2, &alice, NULL, &session, true, false);
+		SSL_SESSION_free(session);
+	}
+	visitor_version = 0;
+	lab_free_identity(&alice);
+}
+
+/* Its own, or the one above it, which the session does not have. */
+static void sessions_end_with_their_certificates(void **state)
+{
+	struct lab_identity_wish wish = {
+	    .common_name = "Middle", .issuer = &authority, .days_to = 2};
+	struct lab_identity middle, below, short_lived;
+	const struct lab_identity *const above[] = {&middle, NULL};
+	SSL_SESSION *session = NULL;
+
+	(void)state;
+	visitor_make_authority(&wish, &middle);
+	wish = (struct lab_identity_wish){.common_name = "below", .issuer = &middle};
+	lab_make_identity(&wish, &below);
+	wish = (struct lab_identity_wish){
+	    .common_name = "short-lived", .issuer = &authority, .days_to = 2};
+	lab_make_identity(&wish, &short_lived);
+	for (int i = 0; i < 2; i++) {
+		const struct lab_identity *one = i ? &short_lived : &below;
+
+		show_at(2 * 86400 - 600, one, above, &session, true, false);
+		show_at(2 * 86400 - 300, one, above, &session, true, true);
+		show_at(2 * 86400 + 300, one, above, &session, false, false);
+		SSL_SESSION_free(session);
+		session = NULL;
+	}
+	lab_free_identity(&middle);
+	lab_free_identity(&below);
+	lab_free_identity(&short_lived);
+}
+
 /* OpenSSL has several errors to tell then, and not first that the certificate is not good. */
 static void a_forged_signature_is_an_unverified_client(void **state)
 {
@@ -255,6 +345,8 @@ int main(void)
 	    cmocka_unit_test(hostile_names_are_nothing),
 	    cmocka_unit_test(huge_lists_are_cut),
 	    cmocka_unit_test(der_is_kept_for_headers),
+	    cmocka_unit_test(sessions_end_when_they_are_old),
+	    cmocka_unit_test(sessions_end_with_their_certificates),
 	    cmocka_unit_test(a_forged_signature_is_an_unverified_client),
 	};
 

@@ -2,7 +2,6 @@
 /* Revocation lists of clients' authorities: whose lists are asked for, and what they end. */
 #include <openssl/evp.h>
 #include <openssl/pem.h>
-#include <openssl/x509v3.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -267,19 +266,6 @@ static void a_revoked_authority_ends_sessions(void **state)
 
 /* ---- */
 
-static void make_authority(const struct lab_identity_wish *wish, struct lab_identity *ret_identity)
-{
-	BASIC_CONSTRAINTS *constraints = BASIC_CONSTRAINTS_new();
-
-	lab_make_identity(wish, ret_identity);
-	constraints->ca = 0xff;
-	assert_int_equal(X509_add1_ext_i2d(ret_identity->certificate, NID_basic_constraints,
-					   constraints, 1, X509V3_ADD_REPLACE),
-			 1);
-	BASIC_CONSTRAINTS_free(constraints);
-	assert_true(X509_sign(ret_identity->certificate, wish->issuer->key, EVP_sha256()) > 0);
-}
-
 static int set_up(void **state)
 {
 	(void)state;
@@ -291,7 +277,7 @@ static int set_up(void **state)
 			lab_make_identity(&wish, &authorities[i]);
 		} else {
 			wish.issuer = &authorities[i - 1];
-			make_authority(&wish, &authorities[i]);
+			visitor_make_authority(&wish, &authorities[i]);
 		}
 	}
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "visitor.h"
 
+#include <openssl/x509v3.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +11,21 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+int visitor_version;
+
+void visitor_make_authority(const struct lab_identity_wish *wish, struct lab_identity *ret_identity)
+{
+	BASIC_CONSTRAINTS *constraints = BASIC_CONSTRAINTS_new();
+
+	lab_make_identity(wish, ret_identity);
+	constraints->ca = 0xff;
+	assert_int_equal(X509_add1_ext_i2d(ret_identity->certificate, NID_basic_constraints,
+					   constraints, 1, X509V3_ADD_REPLACE),
+			 1);
+	BASIC_CONSTRAINTS_free(constraints);
+	assert_true(X509_sign(ret_identity->certificate, wish->issuer->key, EVP_sha256()) > 0);
+}
 
 struct tls_server_ctx *visitor_make_server(const struct conf_client_auth_rules *rules,
 					   char **ret_said)
@@ -37,7 +53,7 @@ struct tls_peer *visitor_show(struct tls_server_ctx *server, const struct lab_id
 			      const struct lab_identity *const *above, SSL_SESSION **session,
 			      enum tls_progress *ret_progress)
 {
-	struct lab_peer_wish wish = {.identity = identity};
+	struct lab_peer_wish wish = {.identity = identity, .version = visitor_version};
 	SSL_CTX *peer_ctx = lab_make_peer_ctx(&wish);
 	struct tls_peer *shown;
 	struct lab_end end;

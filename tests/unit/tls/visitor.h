@@ -9,6 +9,13 @@
 /* Tickets hold for so long. */
 #define VISITOR_LIFETIME_S 3600
 
+/* Of TLS; 0: any. */
+extern int visitor_version;
+
+/* As lab_make_identity(), with an issuer; may issue itself. */
+void visitor_make_authority(const struct lab_identity_wish *wish,
+			    struct lab_identity *ret_identity);
+
 /* NULL where it is refused; fails the test then where `ret_said` is NULL. What was said is for the
  * caller to free. */
 struct tls_server_ctx *visitor_make_server(const struct conf_client_auth_rules *rules,
