@@ -12,7 +12,9 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <linux/sockios.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 /* Only a failing test waits that long. */
@@ -36,6 +38,20 @@ static inline void await_readable(int fd)
 static inline void await_reset(int fd)
 {
 	await_events(fd, 0);
+}
+
+/* All that was sent here is at the other end, or the connection is broken. */
+static inline void await_delivery(int fd)
+{
+	struct pollfd broken = {.fd = fd};
+	int unacked = 1;
+
+	for (int waited_ms = 0; unacked && poll(&broken, 1, 0) == 0; waited_ms++) {
+		assert_true(waited_ms < AWAIT_MS);
+		assert_int_equal(ioctl(fd, SIOCOUTQ, &unacked), 0);
+		if (unacked)
+			poll(NULL, 0, 1);
+	}
 }
 
 static inline int await_accept(int listener)

@@ -434,7 +434,7 @@ static void test_large_chunked_down(void **state)
 	struct rig *rig = rig_new();
 	struct h1_chunked chunked = {0};
 	char *body = malloc(LARGE_BYTES), *framed = malloc(LARGE_BYTES * 2);
-	size_t framed_len = 0, sent = 0, taken;
+	size_t framed_len = 0, sent = 0, seen, taken;
 	enum h1_fault fault;
 	struct str payload;
 
@@ -457,6 +457,11 @@ static void test_large_chunked_down(void **state)
 		rig_read(rig, &rig->client, rig->client.len_bytes + 1);
 	}
 	assert_int_equal(rig->n_records, 1);
+	do { /* what the kernel holds yet */
+		seen = rig->client.len_bytes;
+		rig_settle(rig);
+		rig_read(rig, &rig->client, 0);
+	} while (rig->client.len_bytes > seen);
 	assert_memory_equal(rig->client.data, head, sizeof(head) - 1);
 	assert_int_equal(h1_chunked_decode(&chunked, rig->client.data + sizeof(head) - 1,
 					   rig->client.len_bytes - (sizeof(head) - 1), &payload,

@@ -195,8 +195,10 @@ static void test_origin_timeout(void **state)
 	assert_int_equal(rig->records[0].record.reason, CLOSE_ORIGIN_TIMEOUT);
 	assert_int_equal(rig->n_discarded, 1);
 	/* Half a response is cut. */
+	rig->origin.response_timeout_ms = 60000;
 	rig_write(&rig->client, RIG_GET);
 	rig_settle(rig);
+	rig->origin.response_timeout_ms = 20;
 	rig_write(&rig->origins[1], "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf");
 	rig_await_end(rig);
 	assert_int_equal(rig->end_reason, CLOSE_ORIGIN_TIMEOUT);

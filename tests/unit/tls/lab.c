@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lab.h"
 
+#include "../await.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -292,10 +294,13 @@ SSL *lab_make_peer(SSL_CTX *ctx, const struct lab_peer_wish *wish, int fd)
 
 enum tls_progress lab_shake(struct lab_end *end, SSL *peer)
 {
+	struct pollfd fds[2] = {{.fd = end->io.watch.fd, .events = POLLIN},
+				{.fd = SSL_get_fd(peer), .events = POLLIN}};
 	enum tls_progress ours = TLS_AGAIN;
-	bool theirs_done = false;
+	bool theirs_done = false, refused = false;
 
 	for (int turn = 0; ours == TLS_AGAIN || !theirs_done; turn++) {
+		poll(fds, 2, 1);
 		lab_take_events(end, false);
 		if (ours == TLS_AGAIN)
 			ours = tls_handshake(&end->io);
@@ -305,10 +310,14 @@ enum tls_progress lab_shake(struct lab_end *end, SSL *peer)
 			theirs_done =
 			    ret == 1 || (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE);
 		}
-		if (!theirs_done && (ours == TLS_FAILED || ours == TLS_UNVERIFIED) && turn > 100)
+		if (refused)
 			break; /* ours had no alert to send */
+		refused = ours == TLS_FAILED || ours == TLS_UNVERIFIED;
+		if (refused)
+			await_delivery(end->io.watch.fd);
 		assert_true(turn < 1000000);
 	}
+	await_delivery(end->io.watch.fd);
 	ERR_clear_error();
 	return ours;
 }

@@ -80,7 +80,8 @@ struct lab_peer_wish {
 SSL_CTX *lab_make_peer_ctx(const struct lab_peer_wish *wish);
 SSL *lab_make_peer(SSL_CTX *ctx, const struct lab_peer_wish *wish, int fd);
 
-/* Drives both until ours is done (whatever the outcome) and theirs too, or failed. */
+/* Drives both until ours is done (whatever the outcome) and theirs too, or failed. What ours said
+ * then, tickets or an alert, has arrived. */
 enum tls_progress lab_shake(struct lab_end *end, SSL *peer);
 
 /* The stream that every transfer carries, from byte `at`. */
