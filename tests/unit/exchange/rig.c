@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rig.h"
+#include "../await.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/bpf.h>
-#include <linux/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -147,34 +146,11 @@ void rig_free(struct rig *rig)
 	free(rig);
 }
 
-static bool rig_has_ended(int fd)
-{
-	struct pollfd end = {.fd = fd, .events = POLLRDHUP};
-
-	return poll(&end, 1, 0) == 1;
-}
-
-/* Whether what one end has sent, or its closing (-1), is still to arrive at the other. */
-static bool rig_is_under_way(int from, int to)
-{
-	struct tcp_info sent, got;
-	socklen_t len = sizeof(sent);
-
-	if (to < 0 || rig_has_ended(to))
-		return false;
-	if (from < 0)
-		return true;
-	assert_return_code(getsockopt(from, IPPROTO_TCP, TCP_INFO, &sent, &len), errno);
-	assert_return_code(getsockopt(to, IPPROTO_TCP, TCP_INFO, &got, &len), errno);
-	return sent.tcpi_bytes_sent - sent.tcpi_bytes_retrans > got.tcpi_bytes_received ||
-	       (sent.tcpi_state != BPF_TCP_ESTABLISHED && sent.tcpi_state != BPF_TCP_CLOSE_WAIT);
-}
-
 static bool rig_end_is_busy(const struct rig_end *end)
 {
 	int peer = end->peer ? end->peer->watch.fd : -1;
 
-	return rig_is_under_way(end->fd, peer) || rig_is_under_way(peer, end->fd);
+	return await_is_under_way(end->fd, peer) || await_is_under_way(peer, end->fd);
 }
 
 static bool rig_is_busy(const struct rig *rig)

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -314,10 +313,10 @@ enum tls_progress lab_shake(struct lab_end *end, SSL *peer)
 			break; /* ours had no alert to send */
 		refused = ours == TLS_FAILED || ours == TLS_UNVERIFIED;
 		if (refused)
-			await_delivery(end->io.watch.fd);
+			await_delivery(end->io.watch.fd, SSL_get_fd(peer));
 		assert_true(turn < 1000000);
 	}
-	await_delivery(end->io.watch.fd);
+	await_delivery(end->io.watch.fd, SSL_get_fd(peer));
 	ERR_clear_error();
 	return ours;
 }

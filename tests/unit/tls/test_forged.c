@@ -174,7 +174,7 @@ static void try_parked(struct forge *forge, int pipe_fd)
 	/* All of it is in the socket before anybody looks. */
 	send_record(forge, TLS_TYPE_DATA, "abc", 3);
 	send_record(forge, TLS_TYPE_ALERT, "\1\0", 2);
-	await_delivery(forge->peer_fd);
+	await_delivery(forge->peer_fd, forge->end.io.watch.fd);
 	assert_int_equal(take(forge, pipe_fd, data, sizeof(data)), 3);
 	assert_true(forge->end.io.readable);
 	assert_int_equal(take(forge, pipe_fd, data, sizeof(data)), 0);
