@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lanes x sides x versions x ciphers x records by the kernel or by OpenSSL x upload, download, both at once.
+"""Lanes x sides x versions x ciphers x records by the kernel or in user space x upload, download, both at once.
 
 The lanes: HTTP is read, or TLS ends around a stream. The sides: TLS with the client, or with the origin.
 
 Every body is compared by its hash, and /proc/net/tls_stat is the witness of who did the records. Where this kernel has
-no TLS, OpenSSL's half runs. All share one daemon: under emulation each start costs seconds.
+no TLS, the half in user space runs. All share one daemon: under emulation each start costs seconds.
 """
 import hashlib
 import os
@@ -31,7 +31,7 @@ SUITES = [
     ("1.2", "ECDHE-ECDSA-CHACHA20-POLY1305"), ("1.3", "TLS_AES_128_GCM_SHA256"),
     ("1.3", "TLS_AES_256_GCM_SHA384"), ("1.3", "TLS_CHACHA20_POLY1305_SHA256"),
 ]
-SWITCH = {"ktls": "auto", "openssl": "off"}
+SWITCH = {"ktls": "auto", "userspace": "off"}
 CELLS = [(lane, side, by, k) for lane in ("http", "stream") for side in ("client", "origin")
          for k in range(len(SUITES)) for by in SWITCH]
 
@@ -198,7 +198,7 @@ def cell_parameters():
         return [parameter(cell) for cell in CELLS]
     skip = pytest.mark.skip(reason="and all others of ktls: no tls module in this kernel (`make vm-test` has one)")
     first = next(cell for cell in CELLS if cell[2] == "ktls")
-    return [parameter(first, marks=skip), *(parameter(cell) for cell in CELLS if cell[2] == "openssl")]
+    return [parameter(first, marks=skip), *(parameter(cell) for cell in CELLS if cell[2] == "userspace")]
 
 
 @pytest.mark.parametrize(("lane", "side", "by", "k"), cell_parameters())

@@ -422,7 +422,7 @@ def test_flows_show_it(world, start):
     laboratory.wait_until(flow, "the stream is in the table")
     seen = flow()
     assert (seen["lane"], seen["bytes_up"], seen["engine_up"]) == ("terminate", 5, "copy")
-    assert {seen["client_tls"], seen["origin_tls"]} <= {"openssl", "ktls"}
+    assert {seen["client_tls"], seen["origin_tls"]} <= {"userspace", "ktls"}
     assert seen["origin"] == f"{world.lab.origins[0].address}:{TLS_PORT}"
     client.end(), origin.end()
     wait_closes(daemon, "done")

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One end of a byte stream. The code above reads and writes it without knowing whether the bytes
- * are plain, encrypted by OpenSSL, or encrypted by the kernel. Nonblocking; edge-triggered:
+ * are plain, encrypted in user space, or encrypted by the kernel. Nonblocking; edge-triggered:
  * `readable` and `writable` say what the last calls and events told, and the owner asks again only
  * while they are set.
  *
@@ -24,7 +24,7 @@
 struct io;
 
 struct io_ops {
-	const char *name; /* "plain", "openssl", "ktls": for people */
+	const char *name; /* "plain", "userspace", "ktls": for people */
 
 	/* > 0: bytes; 0: the peer ended its stream cleanly; -EAGAIN; -ECONNRESET, -EPROTO (TLS
 	 * broken or truncated), or another -errno: the stream is unusable. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * TLS on both hops. A plain struct io becomes a TLS one; after the handshake the keys go to the
- * kernel where it can take them, and the SSL object is freed. The code above cannot tell the
- * difference but by io->ops->name and io->why_not_kernel. Logs nothing.
+ * kernel where it can take them, else to records in user space, and the SSL object is freed. The
+ * code above cannot tell the difference but by io->ops->name and io->why_not_kernel. Logs nothing.
  */
 #ifndef PENSTOCK_TLS_TLS_H
 #define PENSTOCK_TLS_TLS_H
@@ -105,7 +105,7 @@ void tls_resume(struct io *io, struct tls_client_ctx *ctx, struct tls_sessions *
 
 enum tls_progress {
 	TLS_AGAIN, /* call again at the next event */
-	TLS_READY, /* application data may flow; offered to the kernel already */
+	TLS_READY, /* application data may flow; the keys were handed over */
 	TLS_FAILED,
 	TLS_UNVERIFIED, /* client side: the peer's certificate is not acceptable */
 };

@@ -74,7 +74,7 @@ static int client_init(struct tls_client_ctx *ctx, const struct conf_client_tls 
 	ctx->kernel = tls_ctx_wanted(conf->kernel, conf->kernel_receive, conf->kernel_send);
 	ctx->keeps_sessions = conf->sessions;
 	ctx->server_name = conf->server_name ? strdup(conf->server_name) : NULL;
-	ctx->ssl_ctx = tls_ctx_new_common(false, &conf->policy, ctx->kernel != 0);
+	ctx->ssl_ctx = tls_ctx_new_common(false, &conf->policy);
 	if (!ctx->ssl_ctx || (conf->server_name && !ctx->server_name) ||
 	    client_offer_alpn(ctx->ssl_ctx, conf))
 		return -ENOMEM;

@@ -139,6 +139,8 @@ struct tls_control_verdict tls_control_take(struct tls_control *control, uint8_t
 	if (++control->n_in_row > TLS_CONTROL_ROW_MAX)
 		return control_refuse(TLS_ALERT_UNEXPECTED_MESSAGE,
 				      "the peer sent too many records without data");
+	if (type == TLS_TYPE_DATA && !len_bytes)
+		return control_say(TLS_CONTROL_PASS);
 	switch (type) {
 	case TLS_TYPE_ALERT:
 		return control_take_alert(control, data, len_bytes);

@@ -18,7 +18,10 @@ enum { TLS_ALERT_WARNING = 1, TLS_ALERT_FATAL = 2 };
 enum {
 	TLS_ALERT_CLOSE_NOTIFY = 0,
 	TLS_ALERT_UNEXPECTED_MESSAGE = 10,
+	TLS_ALERT_BAD_RECORD_MAC = 20,
+	TLS_ALERT_RECORD_OVERFLOW = 22,
 	TLS_ALERT_DECODE = 50,
+	TLS_ALERT_PROTOCOL_VERSION = 70,
 	TLS_ALERT_INTERNAL = 80,
 	TLS_ALERT_USER_CANCELED = 90,
 	TLS_ALERT_NO_RENEGOTIATION = 100
@@ -57,7 +60,8 @@ struct tls_control_verdict {
 	const char *why;
 };
 
-/* One record of `type` with its plain bytes. After FAILED, CLOSED or REFUSE it is not called again.
+/* One record of `type` with its plain bytes; of data: one without any. After FAILED, CLOSED or
+ * REFUSE it is not called again.
  */
 struct tls_control_verdict tls_control_take(struct tls_control *control, uint8_t type,
 					    const uint8_t *data, size_t len_bytes) MUST_CHECK;

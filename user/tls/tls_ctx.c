@@ -54,7 +54,7 @@ uint8_t tls_ctx_wanted(enum conf_kernel_tls both, enum conf_kernel_tls receive,
 	return wanted;
 }
 
-SSL_CTX *tls_ctx_new_common(bool is_server, const struct conf_tls_policy *policy, bool wants_kernel)
+SSL_CTX *tls_ctx_new_common(bool is_server, const struct conf_tls_policy *policy)
 {
 	SSL_CTX *ssl_ctx = SSL_CTX_new(is_server ? TLS_server_method() : TLS_client_method());
 
@@ -79,7 +79,6 @@ SSL_CTX *tls_ctx_new_common(bool is_server, const struct conf_tls_policy *policy
 	SSL_CTX_set_read_ahead(ssl_ctx, 0);
 	SSL_CTX_set_info_callback(ssl_ctx, ctx_on_info);
 	SSL_CTX_set_session_cache_mode(ssl_ctx, SSL_SESS_CACHE_OFF);
-	if (wants_kernel && !tls_kernel_missing())
-		SSL_CTX_set_keylog_callback(ssl_ctx, tls_keys_on_keylog);
+	SSL_CTX_set_keylog_callback(ssl_ctx, tls_keys_on_keylog);
 	return ssl_ctx;
 }

@@ -34,6 +34,8 @@ int tls_init(bool kernel_tls_allowed)
 		return -ENOTSUP;
 	err = tls_bio_init();
 	if (!err)
+		err = tls_record_init();
+	if (!err)
 		err = tls_keys_init();
 	if (!err)
 		err = tls_tickets_init();
@@ -46,10 +48,7 @@ int tls_init(bool kernel_tls_allowed)
 
 struct tls_stream *tls_stream_of(const struct io *io)
 {
-	return io->ops == &tls_openssl_ops || io->ops == &tls_kernel_ops ||
-		       io->ops == &tls_kernel_send_ops || io->ops == &tls_kernel_receive_ops
-		   ? io->impl
-		   : NULL;
+	return io->ops->close == tls_stream_close ? io->impl : NULL;
 }
 
 void tls_stream_set_error(struct tls_stream *stream, const char *format, ...)
@@ -103,6 +102,7 @@ void tls_stream_free(struct tls_stream *stream)
 		return;
 	tls_stream_drop_secrets(stream);
 	tls_late_free(stream);
+	tls_records_free(stream->records);
 	OPENSSL_clear_free(stream->rekey, sizeof(*stream->rekey));
 	tls_stream_drop_ssl(stream);
 	tls_server_ctx_free(stream->server);
@@ -115,13 +115,20 @@ void tls_stream_free(struct tls_stream *stream)
 	free(stream);
 }
 
-/* Gathers what the kernel needs, where it may come to a hand-over. 0 or -ENOMEM. */
+void tls_stream_close(struct io *io)
+{
+	tls_stream_free(io->impl);
+	io->impl = NULL;
+	close(io->watch.fd);
+}
+
+/* Gathers what the hand-over needs. 0 or -ENOMEM. */
 static int start_secrets(struct tls_stream *stream)
 {
 	stream->secrets = OPENSSL_zalloc(sizeof(*stream->secrets));
 	if (!stream->secrets)
 		return -ENOMEM;
-	stream->exact_reads = true;
+	stream->exact_reads = (stream->wanted & TLS_KERNEL_RECEIVE) && !tls_kernel_missing();
 	SSL_set_msg_callback(stream->ssl, tls_keys_on_message);
 	SSL_set_msg_callback_arg(stream->ssl, stream);
 	return 0;
@@ -139,7 +146,7 @@ static struct tls_stream *start_stream(const struct io *io, SSL_CTX *ssl_ctx, en
 	stream->wanted = wanted;
 	stream->ssl = SSL_new(ssl_ctx);
 	if (!stream->ssl || SSL_set_app_data(stream->ssl, stream) != 1 || tls_bio_attach(stream) ||
-	    (wanted && !tls_kernel_missing() && start_secrets(stream))) {
+	    start_secrets(stream)) {
 		tls_stream_free(stream);
 		return NULL;
 	}
@@ -154,11 +161,7 @@ static void start_io(struct io *io, struct tls_stream *stream)
 {
 	io->ops = &tls_openssl_ops;
 	io->impl = stream;
-	if (!stream->wanted)
-		io->why_not_kernel = "turned off in the configuration";
-	else
-		io->why_not_kernel =
-		    stream->secrets ? "the handshake is not complete" : tls_kernel_missing();
+	io->why_not_kernel = "the handshake is not complete";
 }
 
 int tls_start_server(struct io *io, struct tls_server_ctx *ctx, struct loop *loop UNUSED)
@@ -374,13 +377,11 @@ static enum tls_progress shake_finish(struct tls_stream *stream, struct io *io)
 	if (shake_note_peer(stream))
 		return shake_failed(stream, TLS_FAILED, TLS_FAULT_PROTOCOL);
 	shake_note_facts(stream);
-	if (stream->secrets)
-		io->why_not_kernel = tls_kernel_offer(stream);
 	tls_server_ctx_free(stream->server);
 	stream->server = NULL;
 	free(stream->expected_name);
 	stream->expected_name = NULL;
-	tls_stream_settle(stream, io);
+	tls_handover(stream, io);
 	stream->state = TLS_STATE_READY;
 	io->readable = true; /* data may have come with the last handshake record, without an event
 				of its own */

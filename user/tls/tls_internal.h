@@ -18,6 +18,7 @@
 #include "tls/tls.h"
 #include "tls/tls_control.h"
 #include "tls/tls_fault_internal.h"
+#include "tls/tls_record.h"
 
 #ifndef SOL_TLS
 #define SOL_TLS 282
@@ -26,46 +27,40 @@
 #define TCP_ULP 31
 #endif
 
-/* Plain bytes of one record (RFC 8446, 5.1), and of what one send takes. */
-#define TLS_RECORD_MAX 16384
+/* Plain bytes of what one send takes. */
 #define TLS_BATCH_MAX (4 * TLS_RECORD_MAX)
 
 /* Socket bytes read in one call, and held for one stream in either direction. */
-#define TLS_IN_MAX 65536
+#define TLS_IN_MAX (4 * (TLS_RECORD_HEADER_BYTES + TLS_RECORD_BODY_MAX))
 #define TLS_OUT_MAX (TLS_BATCH_MAX + 8192)
+
+/* Of the longest digest in a cipher suite, SHA-384. */
+#define TLS_SECRET_MAX 48
 
 /* The two directions of a connection, named as TLS names its secrets. */
 enum tls_side { TLS_SIDE_CLIENT, TLS_SIDE_SERVER, TLS_SIDE_MAX };
 
-/* What is gathered during a handshake so that the kernel can take over. Wiped and freed after it.
+/* What is gathered during a handshake so that others can take over. Wiped and freed after it.
  */
 struct tls_secrets {
 	struct {
 		bool known;
 		unsigned char
-		    secret[EVP_MAX_MD_SIZE]; /* TLS 1.3 traffic secret of what this side writes */
+		    secret[TLS_SECRET_MAX]; /* TLS 1.3 traffic secret of what this side writes */
 		size_t len_bytes;
 		uint64_t records; /* seen since the secret came into use */
 	} of[TLS_SIDE_MAX];
 };
 
-/* What the kernel wants for one direction. */
-struct tls_direction_keys {
-	unsigned char key[32];
-	unsigned char iv[12]; /* TLS 1.2 with GCM: only the 4 bytes of the salt */
-	uint64_t next_record;
-};
-
 /* Directions that the kernel shall do or does. */
 enum { TLS_KERNEL_SEND = 1, TLS_KERNEL_RECEIVE = 2 };
 
-/* What the next keys of a TLS 1.3 connection are made from (RFC 8446, 7.2), for a kernel that takes
- * them. Wiped when freed. */
+/* What the next keys of a TLS 1.3 connection are made from (RFC 8446, 7.2). Wiped when freed. */
 struct tls_rekey {
 	const EVP_MD *md;
-	uint16_t cipher; /* TLS_CIPHER_* of linux/tls.h */
+	struct tls_record_form form;
 	size_t len_bytes;
-	unsigned char secret[TLS_SIDE_MAX][EVP_MAX_MD_SIZE]; /* in use now */
+	unsigned char secret[TLS_SIDE_MAX][TLS_SECRET_MAX]; /* in use now */
 };
 
 struct tls_keys {
@@ -82,19 +77,28 @@ struct tls_queue {
 	size_t len_bytes; /* still to be taken, from offset */
 };
 
+/* The records that are made and opened in user space; tls_records_io.c. */
+struct tls_records {
+	struct tls_record_form form;
+	uint16_t size_max_bytes; /* plain bytes of records that we make */
+	struct tls_direction_keys of[TLS_SIDE_MAX]; /* of a direction that the kernel has: old */
+	struct tls_queue held; /* opened; the caller had no room */
+};
+
 enum tls_state { TLS_STATE_SHAKING, TLS_STATE_FLUSHING, TLS_STATE_READY, TLS_STATE_FAILED };
 
 struct tls_stream {
-	SSL *ssl; /* NULL when the kernel has the keys of both directions and `late` is NULL */
+	SSL *ssl; /* NULL when its keys were handed over and `late` is NULL */
+	struct tls_records *records; /* NULL: user space does no records, or OpenSSL does them */
 	struct tls_late *late; /* tickets may come; NULL: nobody waits for them */
 	struct tls_secrets *secrets; /* NULL unless a hand-over is still possible */
-	struct tls_rekey *rekey; /* NULL: keys of a direction that the kernel has cannot change */
+	struct tls_rekey *rekey; /* NULL: keys cannot change */
 	struct tls_control control; /* records that are not data; of OpenSSL's only their number */
 	struct tls_server_ctx *server; /* a reference, for the time of the handshake */
 	struct tls_sessions *sessions; /* client side: the owner's; NULL: none are kept */
 	uint64_t sessions_scope;
 	time_t session_verified_s; /* of the one that was offered */
-	struct tls_queue in; /* read from the socket, not yet by OpenSSL */
+	struct tls_queue in; /* read from the socket, not yet opened */
 	struct tls_queue out; /* records that the socket did not take */
 	size_t owed_bytes; /* plain bytes within `out` that the caller was not told of: it gives
 			      them again */
@@ -128,17 +132,15 @@ struct tls_stream {
 	char *error_text;
 };
 
-/* Both directions through OpenSSL, or by the kernel, or one so and the other so. */
+/* Both directions by OpenSSL, or in user space, or by the kernel, or one so and the other so. */
 extern const struct io_ops tls_openssl_ops;
+extern const struct io_ops tls_records_ops;
 extern const struct io_ops tls_kernel_ops;
 extern const struct io_ops tls_kernel_send_ops;
 extern const struct io_ops tls_kernel_receive_ops;
 
-/* Those of tls_openssl_ops that the mixed ones share; tls_openssl_io.c. */
-ssize_t tls_openssl_recv(struct io *io, void *data, size_t len_bytes) MUST_CHECK;
-ssize_t tls_openssl_send(struct io *io, const struct iovec *parts, int n_parts,
-			 bool more) MUST_CHECK;
-int tls_openssl_shutdown_send(struct io *io) MUST_CHECK;
+/* Of all of them. */
+void tls_stream_close(struct io *io);
 
 static inline enum tls_side tls_stream_peer(const struct tls_stream *stream)
 {
@@ -171,6 +173,32 @@ int tls_stream_choose_alpn(const struct tls_stream *stream, const unsigned char 
 /* The peer's alert ended the stream or its handshake. */
 void tls_stream_set_alert(struct tls_stream *stream, int description);
 
+/* tls_wire.c */
+
+/* The calling thread's: TLS_IN_MAX bytes, TLS_OUT_MAX bytes, and TLS_RECORD_MAX to make one record
+ * of several parts. Aligned for anything. */
+char *tls_thread_in(void);
+char *tls_thread_out(void);
+char *tls_thread_gather(void);
+
+void tls_queue_free(struct tls_queue *queue);
+void tls_queue_take(struct tls_queue *queue, size_t len_bytes);
+int tls_queue_append(struct tls_queue *queue, const void *data, size_t len_bytes) MUST_CHECK;
+
+/* Before the first tls_wire_recv() of a call. */
+void tls_wire_begin(struct tls_stream *stream, const struct io *io);
+
+/* > 0, 0 (FIN), -EAGAIN, -errno. */
+ssize_t tls_wire_recv(struct tls_stream *stream, void *data, size_t len_bytes) MUST_CHECK;
+
+/* Sends what an earlier call left. 0, -EAGAIN, -errno. */
+int tls_out_flush(struct tls_stream *stream, struct io *io, bool more) MUST_CHECK;
+
+/* Sends when nothing is left of earlier calls; what the socket does not take is kept. As
+ * tls_out_flush(), or -ENOMEM. */
+int tls_out_send(struct tls_stream *stream, struct io *io, const char *data, size_t len_bytes,
+		 bool more) MUST_CHECK;
+
 /* tls_bio.c */
 
 int tls_bio_init(void) MUST_CHECK;
@@ -186,20 +214,10 @@ int tls_bio_attach(struct tls_stream *stream) MUST_CHECK;
 void tls_call_begin(struct tls_stream *stream, struct io *io);
 int tls_call_end(struct tls_stream *stream, struct io *io, bool more) MUST_CHECK;
 
-/* Sends what an earlier call left. 0, -EAGAIN, -errno. */
-int tls_out_flush(struct tls_stream *stream, struct io *io, bool more) MUST_CHECK;
-
-/* TLS_IN_MAX bytes, the calling thread's, outside begin and end. */
-char *tls_thread_buffer(void);
-
-/* TLS_RECORD_MAX bytes, the calling thread's, to make one record of several parts. */
-char *tls_thread_gather(void);
-
 /* tls_ctx.c, tls_server_ctx.c, tls_client_ctx.c */
 
 /* An SSL_CTX with what is the same for all; NULL: no memory. */
-SSL_CTX *tls_ctx_new_common(bool is_server, const struct conf_tls_policy *policy,
-			    bool wants_kernel) MUST_CHECK;
+SSL_CTX *tls_ctx_new_common(bool is_server, const struct conf_tls_policy *policy) MUST_CHECK;
 
 /* TLS_KERNEL_* of the configuration's three words. */
 uint8_t tls_ctx_wanted(enum conf_kernel_tls both, enum conf_kernel_tls receive,
@@ -359,9 +377,9 @@ void tls_session_offer(struct tls_stream *stream);
 
 void tls_sessions_clear(struct tls_sessions *sessions);
 
-/* tls_late.c: tickets of servers that come when the kernel has the keys. */
+/* tls_late.c: tickets of servers that come when the keys were handed over. */
 
-/* Of a stream whose keys the kernel took: sets `late` where a ticket would be kept; the SSL must
+/* Of a stream whose keys were handed over: sets `late` where a ticket would be kept; the SSL must
  * stay then. */
 void tls_late_keep(struct tls_stream *stream, const struct tls_keys *keys);
 
@@ -380,8 +398,8 @@ int tls_keys_init(void) MUST_CHECK;
 int tls_keys_expand_13(const EVP_MD *md, const unsigned char *secret, size_t secret_len,
 		       size_t key_len, struct tls_direction_keys *ret_keys) MUST_CHECK;
 
-/* The keys of a finished handshake. 0, -ENOTSUP (a cipher or version that the kernel does not
- * know), -errno. */
+/* The keys of a finished handshake. 0, -ENOTSUP (a cipher or version that neither the
+ * kernel nor tls_record.c has), -errno. */
 int tls_keys_derive(SSL *ssl, const struct tls_secrets *secrets,
 		    struct tls_keys *ret_keys) MUST_CHECK;
 
@@ -417,32 +435,73 @@ int tls_kernel_install(int fd, int option, const struct tls_keys *keys,
 		       const struct tls_direction_keys *own) MUST_CHECK;
 
 /*
- * Moves the keys of a finished handshake to the kernel, as far as they are wanted; what it has then
- * is in stream->in_kernel. NULL: all of it. Else why the rest stayed; that goes on through OpenSSL.
+ * Gives the kernel the directions that are wanted; what it has then is in stream->in_kernel. NULL:
+ * all of them. Else why the rest stayed.
  */
-const char *tls_kernel_offer(struct tls_stream *stream) MUST_CHECK;
-
-/* The side's next key is in use from now on. 0 or -errno; -EBUSY: not in this kernel. */
-int tls_kernel_rekey(struct tls_stream *stream, enum tls_side side) MUST_CHECK;
-
-/* The operations that fit what the kernel has; frees the SSL object where nothing needs it. */
-void tls_stream_settle(struct tls_stream *stream, struct io *io);
+const char *tls_kernel_offer(struct tls_stream *stream, const struct tls_keys *keys) MUST_CHECK;
 
 /* tls_kernel_control.c: records that are not data */
 
 /* Takes one from the socket and does what it asks for. 0: go on, looking at recv_ended first;
  * -EAGAIN, -errno. */
-int tls_kernel_take_control(struct tls_stream *stream) MUST_CHECK;
+int tls_kernel_take_control(struct tls_stream *stream, struct io *io) MUST_CHECK;
 
-/* Sends the KeyUpdate that is owed, before any data. 0, -EAGAIN, -errno. */
-int tls_kernel_settle_debt(struct tls_stream *stream) MUST_CHECK;
-
-int tls_kernel_send_alert(struct tls_stream *stream, uint8_t level, uint8_t description) MUST_CHECK;
-
-/* Ends receiving with `err`, which is returned. */
-int tls_kernel_fail(struct tls_stream *stream, int err, const char *why);
+/* The kernel takes all of it or nothing. 0, -EAGAIN, -errno. */
+int tls_kernel_send_control(struct tls_stream *stream, uint8_t type, const void *data,
+			    size_t len_bytes) MUST_CHECK;
 
 /* What the system call gave, as the words and numbers of struct io_ops. */
 int tls_kernel_explain(struct tls_stream *stream, int err);
+
+/* tls_records_io.c: records in user space */
+
+/* NULL: no memory. */
+struct tls_records *tls_records_new(const struct tls_keys *keys, size_t size_max_bytes) MUST_CHECK;
+
+/* Wipes the keys. Takes NULL. */
+void tls_records_free(struct tls_records *records);
+
+/* As of struct io_ops; those that the mixed ones share. */
+ssize_t tls_records_recv(struct io *io, void *data, size_t len_bytes) MUST_CHECK;
+ssize_t tls_records_send(struct io *io, const struct iovec *parts, int n_parts,
+			 bool more) MUST_CHECK;
+int tls_records_shutdown_send(struct io *io) MUST_CHECK;
+
+/* 0: it is made, and sent or kept. -EAGAIN: earlier ones wait. -errno. */
+int tls_records_send_control(struct tls_stream *stream, struct io *io, uint8_t type,
+			     const void *data, size_t len_bytes) MUST_CHECK;
+
+/* tls_answer.c: what records without data ask for, whoever does the records */
+
+/* 0: go on, looking at recv_ended first; -EAGAIN, -errno. */
+int tls_stream_take_control(struct tls_stream *stream, struct io *io, uint8_t type,
+			    const uint8_t *data, size_t len_bytes) MUST_CHECK;
+
+int tls_stream_send_alert(struct tls_stream *stream, struct io *io, uint8_t level,
+			  uint8_t description) MUST_CHECK;
+
+/* Sends the KeyUpdate that is owed, before any data. 0, -EAGAIN, -errno. */
+int tls_stream_settle_debt(struct tls_stream *stream, struct io *io) MUST_CHECK;
+
+/* Tells the peer why, as far as that is possible without waiting, and ends receiving. -EPROTO. */
+int tls_stream_refuse(struct tls_stream *stream, struct io *io, uint8_t description,
+		      const char *why);
+
+/* Ends receiving with `err`, which is returned. */
+int tls_stream_fail(struct tls_stream *stream, int err, const char *why);
+
+/* FIN: an end only after close_notify (RFC 8446, 6.1). -EPROTO. */
+int tls_stream_truncated(struct tls_stream *stream);
+
+/* tls_handover.c */
+
+/*
+ * The handshake is done, and all of it was sent: who does the records from here? Sets the
+ * operations, and why not all of it is the kernel's.
+ */
+void tls_handover(struct tls_stream *stream, struct io *io);
+
+/* The side's next key is in use from now on. 0 or -errno; -EBUSY: not in this kernel. */
+int tls_stream_rekey(struct tls_stream *stream, enum tls_side side) MUST_CHECK;
 
 #endif

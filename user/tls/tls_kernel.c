@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Keys for the kernel: of a finished handshake, and the next ones of a connection that it has. The
- * kernel's side is Documentation/networking/tls.rst; Linux 6.1 is the oldest that counts. What it
- * can do was found out by tls_kernel_probe.c.
+ * Keys for the kernel. Its side is Documentation/networking/tls.rst; Linux 6.1 is the oldest that
+ * counts. What it can do was found out by tls_kernel_probe.c, what it gets is decided by
+ * tls_handover.c.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "stats/stats.h"
 #include "tls/tls_internal.h"
 
 union crypto_info {
@@ -93,120 +92,20 @@ static const char *offer_explain(int err)
 }
 
 /* A direction that has no keys stays as it was, so each can fail for itself. */
-static const char *offer_directions(struct tls_stream *stream, const struct tls_keys *keys,
-				    unsigned int directions)
+const char *tls_kernel_offer(struct tls_stream *stream, const struct tls_keys *keys)
 {
-	int err = 0;
+	int err = tls_kernel_attach(stream->fd);
 
-	if (directions & TLS_KERNEL_SEND) {
+	if (!err && (stream->wanted & TLS_KERNEL_SEND)) {
 		err = tls_kernel_install(stream->fd, TLS_TX, keys, &keys->of[stream->side]);
 		if (!err)
 			stream->in_kernel |= TLS_KERNEL_SEND;
 	}
-	if (!err && (directions & TLS_KERNEL_RECEIVE)) {
+	if (!err && (stream->wanted & TLS_KERNEL_RECEIVE)) {
 		err = tls_kernel_install(stream->fd, TLS_RX, keys,
 					 &keys->of[tls_stream_peer(stream)]);
 		if (!err)
 			stream->in_kernel |= TLS_KERNEL_RECEIVE;
 	}
 	return err ? offer_explain(err) : NULL;
-}
-
-/* Without these the connection ends where the peer changes its keys, as on older kernels. */
-static void offer_keep_secrets(struct tls_stream *stream, const struct tls_keys *keys)
-{
-	if (keys->version != TLS_1_3_VERSION || !tls_kernel_can_rekey())
-		return;
-	stream->rekey = OPENSSL_zalloc(sizeof(*stream->rekey));
-	if (!stream->rekey)
-		return;
-	stream->rekey->md = keys->md;
-	stream->rekey->cipher = keys->cipher;
-	stream->rekey->len_bytes = stream->secrets->of[0].len_bytes;
-	for (int side = 0; side < TLS_SIDE_MAX; side++)
-		memcpy(stream->rekey->secret[side], stream->secrets->of[side].secret,
-		       stream->rekey->len_bytes);
-}
-
-static const char *offer_keys(struct tls_stream *stream, unsigned int directions)
-{
-	struct tls_keys keys;
-	const char *why;
-	int err;
-
-	if (tls_keys_derive(stream->ssl, stream->secrets, &keys))
-		return "no keys for this version and cipher that the kernel could take";
-	if (tls_kernel_can(keys.version, keys.cipher)) {
-		err = tls_kernel_attach(stream->fd);
-		why = err ? offer_explain(err) : offer_directions(stream, &keys, directions);
-	} else {
-		why = "this kernel does not have this version and cipher";
-	}
-	if (stream->in_kernel)
-		offer_keep_secrets(stream, &keys);
-	if (stream->in_kernel == (TLS_KERNEL_SEND | TLS_KERNEL_RECEIVE))
-		tls_late_keep(stream, &keys);
-	stream->control.is_13 = keys.version == TLS_1_3_VERSION;
-	stream->control.is_client = stream->side == TLS_SIDE_CLIENT;
-	OPENSSL_cleanse(&keys, sizeof(keys));
-	return why;
-}
-
-const char *tls_kernel_offer(struct tls_stream *stream)
-{
-	const SSL_SESSION *session = SSL_get_session(stream->ssl);
-	const char *why;
-
-	if (SSL_has_pending(stream->ssl) || stream->in.len_bytes || stream->out.len_bytes)
-		return "data came with the handshake and is in user space already";
-	if (session &&
-	    SSL_SESSION_get_max_fragment_length(session) != TLSEXT_max_fragment_length_DISABLED)
-		return "the peer asked for small records (max_fragment_length), which the kernel "
-		       "does not make";
-	why = offer_keys(stream, stream->wanted);
-	if (!why && stream->wanted != (TLS_KERNEL_SEND | TLS_KERNEL_RECEIVE))
-		why = "one direction is turned off in the configuration";
-	return why;
-}
-
-int tls_kernel_rekey(struct tls_stream *stream, enum tls_side side)
-{
-	struct tls_rekey *rekey = stream->rekey;
-	struct tls_keys keys = {.version = TLS_1_3_VERSION};
-	int err;
-
-	if (!rekey)
-		return -EBUSY;
-	keys.cipher = rekey->cipher;
-	err = tls_keys_next_secret(rekey->md, rekey->secret[side], rekey->len_bytes,
-				   rekey->secret[side]);
-	if (!err)
-		err = tls_keys_expand_13(rekey->md, rekey->secret[side], rekey->len_bytes,
-					 tls_keys_len(rekey->cipher), &keys.of[side]);
-	if (!err)
-		err = tls_kernel_install(stream->fd, side == stream->side ? TLS_TX : TLS_RX, &keys,
-					 &keys.of[side]);
-	OPENSSL_cleanse(&keys, sizeof(keys));
-	return err;
-}
-
-void tls_stream_settle(struct tls_stream *stream, struct io *io)
-{
-	static const struct io_ops *const ops[] = {
-	    [0] = &tls_openssl_ops,
-	    [TLS_KERNEL_SEND] = &tls_kernel_send_ops,
-	    [TLS_KERNEL_RECEIVE] = &tls_kernel_receive_ops,
-	    [TLS_KERNEL_SEND | TLS_KERNEL_RECEIVE] = &tls_kernel_ops,
-	};
-
-	io->ops = ops[stream->in_kernel];
-	stats_inc(io->ops == &tls_kernel_ops ? STAT_KTLS_HANDOVERS : STAT_KTLS_REFUSED);
-	tls_stream_drop_secrets(stream);
-	if (!(stream->in_kernel & TLS_KERNEL_RECEIVE)) {
-		stream->exact_reads = false;
-		SSL_set_msg_callback(stream->ssl, tls_keys_on_message);
-		SSL_set_msg_callback_arg(stream->ssl, stream);
-	}
-	if (io->ops == &tls_kernel_ops && !stream->late)
-		tls_stream_drop_ssl(stream);
 }

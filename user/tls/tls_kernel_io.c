@@ -2,8 +2,8 @@
 /*
  * Application data when the kernel does the records. Data records look like a plain socket; every
  * other record makes recv() fail with EIO and splice() with EINVAL until recvmsg() takes it
- * (tls_kernel_control.c). Where only one direction is the kernel's, the other goes on through
- * OpenSSL. Knows no keys.
+ * (tls_kernel_control.c). Where only one direction is the kernel's, the other is
+ * that of tls_records_io.c. Knows no keys.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,14 +23,6 @@
 
 #define EMPTY_ROW_MAX 32
 
-/* FIN: an end only after close_notify (RFC 8446, 6.1). */
-static int kernel_truncated(struct tls_stream *stream)
-{
-	tls_stream_set_fault(stream, CLOSE_TLS_TRUNCATED);
-	return tls_kernel_fail(stream, -EPROTO,
-			       "the peer closed without close_notify: data may be missing");
-}
-
 /*
  * 0 is an end, or records without bytes: splice(2) says it to each, recv(2) to some right before a
  * record that is not data. An end says it again, and records run out; more of them in a row than
@@ -38,7 +30,7 @@ static int kernel_truncated(struct tls_stream *stream)
  */
 static int kernel_note_nothing(struct tls_stream *stream, unsigned int *n_nothing)
 {
-	return ++*n_nothing > EMPTY_ROW_MAX ? kernel_truncated(stream) : 0;
+	return ++*n_nothing > EMPTY_ROW_MAX ? tls_stream_truncated(stream) : 0;
 }
 
 static void kernel_note_data(struct tls_stream *stream)
@@ -71,7 +63,7 @@ static ssize_t tls_kernel_recv(struct io *io, void *data, size_t len_bytes)
 		if (n == 0)
 			err = kernel_note_nothing(stream, &n_nothing);
 		else
-			err = errno == EIO ? tls_kernel_take_control(stream)
+			err = errno == EIO ? tls_kernel_take_control(stream, io)
 					   : tls_kernel_explain(stream, errno);
 	}
 	return err ? err : stream->recv_end;
@@ -94,7 +86,7 @@ static ssize_t tls_kernel_splice_in(struct io *io, int pipe_write_fd, size_t len
 		if (n == 0)
 			err = kernel_note_nothing(stream, &n_nothing);
 		else
-			err = errno == EINVAL ? tls_kernel_take_control(stream)
+			err = errno == EINVAL ? tls_kernel_take_control(stream, io)
 					      : tls_kernel_explain(stream, errno);
 	}
 	return err ? err : stream->recv_end;
@@ -104,7 +96,7 @@ static ssize_t tls_kernel_send(struct io *io, const struct iovec *parts, int n_p
 {
 	struct tls_stream *stream = io->impl;
 	struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)n_parts};
-	int err = tls_kernel_settle_debt(stream);
+	int err = tls_stream_settle_debt(stream, io);
 	ssize_t n;
 
 	if (err)
@@ -128,7 +120,7 @@ static void kernel_push(int fd)
 static ssize_t tls_kernel_splice_out(struct io *io, int pipe_read_fd, size_t len_bytes, bool more)
 {
 	struct tls_stream *stream = io->impl;
-	int err = tls_kernel_settle_debt(stream);
+	int err = tls_stream_settle_debt(stream, io);
 	ssize_t n;
 
 	if (err)
@@ -177,25 +169,18 @@ static int tls_kernel_shutdown_send(struct io *io)
 	struct tls_stream *stream = io->impl;
 
 	if (!stream->close_notified) {
-		int err = tls_kernel_settle_debt(stream);
+		int err = tls_stream_settle_debt(stream, io);
 
 		if (err)
 			return err;
 		if (!kernel_has_room_to_close(stream->fd))
 			return -EAGAIN;
-		err = tls_kernel_send_alert(stream, TLS_ALERT_WARNING, TLS_ALERT_CLOSE_NOTIFY);
+		err = tls_stream_send_alert(stream, io, TLS_ALERT_WARNING, TLS_ALERT_CLOSE_NOTIFY);
 		if (err)
 			return err;
 		stream->close_notified = true;
 	}
 	return shutdown(stream->fd, SHUT_WR) ? -errno : 0;
-}
-
-static void tls_kernel_close(struct io *io)
-{
-	tls_stream_free(io->impl);
-	io->impl = NULL;
-	close(io->watch.fd);
 }
 
 const struct io_ops tls_kernel_ops = {
@@ -205,23 +190,23 @@ const struct io_ops tls_kernel_ops = {
     .shutdown_send = tls_kernel_shutdown_send,
     .splice_in = tls_kernel_splice_in,
     .splice_out = tls_kernel_splice_out,
-    .close = tls_kernel_close,
+    .close = tls_stream_close,
 };
 
 const struct io_ops tls_kernel_send_ops = {
     .name = "ktls-send",
-    .recv = tls_openssl_recv,
+    .recv = tls_records_recv,
     .send = tls_kernel_send,
     .shutdown_send = tls_kernel_shutdown_send,
     .splice_out = tls_kernel_splice_out,
-    .close = tls_kernel_close,
+    .close = tls_stream_close,
 };
 
 const struct io_ops tls_kernel_receive_ops = {
     .name = "ktls-receive",
     .recv = tls_kernel_recv,
-    .send = tls_openssl_send,
-    .shutdown_send = tls_openssl_shutdown_send,
+    .send = tls_records_send,
+    .shutdown_send = tls_records_shutdown_send,
     .splice_in = tls_kernel_splice_in,
-    .close = tls_kernel_close,
+    .close = tls_stream_close,
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The key schedule's last step, done a second time outside OpenSSL: from the secrets of a finished
- * handshake to the record keys that the kernel takes. Does not talk to the kernel. Nothing here
- * outlives the call unless wiped.
+ * handshake to the record keys that the kernel or tls_record.c takes. Does not talk to the kernel.
+ * Nothing here outlives the call unless wiped.
  */
 #include <errno.h>
 #include <openssl/core_names.h>
@@ -82,7 +82,7 @@ int tls_keys_expand_13(const EVP_MD *md, const unsigned char *secret, size_t sec
 int tls_keys_next_secret(const EVP_MD *md, const unsigned char *secret, size_t len_bytes,
 			 unsigned char *ret_next)
 {
-	unsigned char next[EVP_MAX_MD_SIZE];
+	unsigned char next[TLS_SECRET_MAX];
 	int err = keys_expand_label(md, secret, len_bytes, "traffic upd", next, len_bytes);
 
 	if (!err)
@@ -213,7 +213,7 @@ void tls_keys_on_keylog(const SSL *ssl, const char *line)
 
 		if (strncmp(line, labels[side], strlen(labels[side])) != 0)
 			continue;
-		if (OPENSSL_hexstr2buf_ex(stream->secrets->of[side].secret, EVP_MAX_MD_SIZE,
+		if (OPENSSL_hexstr2buf_ex(stream->secrets->of[side].secret, TLS_SECRET_MAX,
 					  &len_bytes, hex + 1, '\0') != 1)
 			return;
 		stream->secrets->of[side].len_bytes = len_bytes;
@@ -222,21 +222,11 @@ void tls_keys_on_keylog(const SSL *ssl, const char *line)
 	}
 }
 
-/* The peer's next keys come into use while OpenSSL reads: what is known here is of the old ones. */
-static void keys_note_update(struct tls_stream *stream, const unsigned char *message,
-			     size_t len_bytes)
-{
-	if (len_bytes < 5 || message[0] != SSL3_MT_KEY_UPDATE)
-		return;
-	/* OpenSSL's own answer goes nowhere where the kernel sends. */
-	if (message[4] == SSL_KEY_UPDATE_REQUESTED && (stream->in_kernel & TLS_KERNEL_SEND))
-		stream->owes_key_update = true;
-}
-
 /* Counts records. The line above comes when that direction's key comes into use, so counting
  * restarts there. */
-void tls_keys_on_message(int is_write, int version UNUSED, int content_type, const void *data,
-			 size_t len_bytes, SSL *ssl UNUSED, void *argument)
+void tls_keys_on_message(int is_write, int version UNUSED, int content_type,
+			 const void *data UNUSED, size_t len_bytes UNUSED, SSL *ssl UNUSED,
+			 void *argument)
 {
 	struct tls_stream *stream = argument;
 
@@ -244,6 +234,4 @@ void tls_keys_on_message(int is_write, int version UNUSED, int content_type, con
 		stream->secrets->of[is_write ? stream->side : tls_stream_peer(stream)].records++;
 	if (content_type == SSL3_RT_HEADER && !is_write && stream->state == TLS_STATE_READY)
 		stream->control.n_in_row++;
-	if (content_type == SSL3_RT_HANDSHAKE && !is_write)
-		keys_note_update(stream, data, len_bytes);
 }

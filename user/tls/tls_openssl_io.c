@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Application data through OpenSSL: the path that always exists. Many records a call in both
- * directions.
+ * Application data through OpenSSL, where the cipher is none that the kernel or tls_record.c has.
+ * Many records a call in both directions.
  *
  * A record that is made cannot be unmade. What the socket does not take of a batch therefore stays
  * in the stream, and the caller is told -EAGAIN as if nothing had been taken; it comes again with
@@ -82,18 +82,7 @@ static ssize_t recv_records(struct tls_stream *stream, char *data, size_t len_by
 	return (ssize_t)done;
 }
 
-/* What a peer asked for while OpenSSL receives and the kernel sends. Bytes at hand are good in any
- * case; a failure is then told by the next call. */
-static ssize_t recv_settle_debt(struct tls_stream *stream, struct io *io, ssize_t n)
-{
-	int err = tls_kernel_settle_debt(stream);
-
-	if (stream->recv_ended)
-		io->readable = true;
-	return err && err != -EAGAIN && n <= 0 ? err : n;
-}
-
-ssize_t tls_openssl_recv(struct io *io, void *data, size_t len_bytes)
+static ssize_t openssl_recv(struct io *io, void *data, size_t len_bytes)
 {
 	struct tls_stream *stream = io->impl;
 	bool is_cut;
@@ -111,50 +100,11 @@ ssize_t tls_openssl_recv(struct io *io, void *data, size_t len_bytes)
 		return -ENOMEM;
 	if (stream->drained && !is_cut && !stream->recv_ended)
 		io->readable = false;
-	if (stream->owes_key_update)
-		n = recv_settle_debt(stream, io, n);
 	return n;
 }
 
-struct source {
-	const struct iovec *parts;
-	int n_parts;
-	size_t offset; /* in parts[0] */
-};
-
-static size_t source_len(const struct source *source)
-{
-	size_t len_bytes = 0;
-
-	for (int i = 0; i < source->n_parts; i++)
-		len_bytes += source->parts[i].iov_len;
-	return len_bytes - source->offset;
-}
-
-/* Takes at most `len_bytes` and copies them, or only passes over them where `to` is NULL. */
-static size_t source_take(struct source *source, char *to, size_t len_bytes)
-{
-	size_t done = 0;
-
-	while (done < len_bytes && source->n_parts) {
-		size_t n = MIN(len_bytes - done, source->parts[0].iov_len - source->offset);
-
-		if (to && n)
-			memcpy(to + done, (const char *)source->parts[0].iov_base + source->offset,
-			       n);
-		done += n;
-		source->offset += n;
-		if (source->offset == source->parts[0].iov_len) {
-			source->parts++;
-			source->n_parts--;
-			source->offset = 0;
-		}
-	}
-	return done;
-}
-
 /* The next record's bytes: where they lie, or gathered. */
-static const char *source_next(struct source *source, size_t *ret_len)
+static const char *source_next(struct tls_source *source, size_t *ret_len)
 {
 	const char *in_place;
 
@@ -166,15 +116,15 @@ static const char *source_next(struct source *source, size_t *ret_len)
 	}
 	in_place = (const char *)source->parts[0].iov_base + source->offset;
 	if (source->n_parts > 1 && source->parts[0].iov_len - source->offset < TLS_RECORD_MAX) {
-		*ret_len = source_take(source, tls_thread_gather(), TLS_RECORD_MAX);
+		*ret_len = tls_source_take(source, tls_thread_gather(), TLS_RECORD_MAX);
 		return tls_thread_gather();
 	}
-	*ret_len = source_take(source, NULL, TLS_RECORD_MAX);
+	*ret_len = tls_source_take(source, NULL, TLS_RECORD_MAX);
 	return in_place;
 }
 
 /* Makes records of at most a batch; the bytes that went in, or -EPROTO. */
-static ssize_t send_records(struct tls_stream *stream, struct source *source)
+static ssize_t send_records(struct tls_stream *stream, struct tls_source *source)
 {
 	size_t done = 0;
 
@@ -194,18 +144,18 @@ static ssize_t send_records(struct tls_stream *stream, struct source *source)
 	return (ssize_t)done;
 }
 
-static size_t send_settle(struct tls_stream *stream, struct source *source)
+static size_t send_settle(struct tls_stream *stream, struct tls_source *source)
 {
-	size_t n = source_take(source, NULL, MIN(stream->owed_bytes, source_len(source)));
+	size_t n = tls_source_take(source, NULL, MIN(stream->owed_bytes, tls_source_len(source)));
 
 	stream->owed_bytes -= n;
 	return n;
 }
 
-ssize_t tls_openssl_send(struct io *io, const struct iovec *parts, int n_parts, bool more)
+static ssize_t openssl_send(struct io *io, const struct iovec *parts, int n_parts, bool more)
 {
 	struct tls_stream *stream = io->impl;
-	struct source source = {.parts = parts, .n_parts = n_parts};
+	struct tls_source source = {.parts = parts, .n_parts = n_parts};
 	size_t settled;
 	ssize_t made;
 	int err;
@@ -231,7 +181,7 @@ ssize_t tls_openssl_send(struct io *io, const struct iovec *parts, int n_parts, 
 	return settled ? (ssize_t)settled : -EAGAIN;
 }
 
-int tls_openssl_shutdown_send(struct io *io)
+static int openssl_shutdown_send(struct io *io)
 {
 	struct tls_stream *stream = io->impl;
 	int err = tls_out_flush(stream, io, false);
@@ -248,17 +198,10 @@ int tls_openssl_shutdown_send(struct io *io)
 	return shutdown(stream->fd, SHUT_WR) ? -errno : 0;
 }
 
-static void tls_openssl_close(struct io *io)
-{
-	tls_stream_free(io->impl);
-	io->impl = NULL;
-	close(io->watch.fd);
-}
-
 const struct io_ops tls_openssl_ops = {
     .name = "openssl",
-    .recv = tls_openssl_recv,
-    .send = tls_openssl_send,
-    .shutdown_send = tls_openssl_shutdown_send,
-    .close = tls_openssl_close,
+    .recv = openssl_recv,
+    .send = openssl_send,
+    .shutdown_send = openssl_shutdown_send,
+    .close = tls_stream_close,
 };

@@ -301,7 +301,7 @@ static struct tls_peer *peer_pack(struct peer_box *box)
 int tls_peer_make(const X509 *leaf, const STACK_OF(X509) * above, bool wants_der,
 		  struct tls_peer **ret_peer)
 {
-	struct peer_box box = {.data = tls_thread_buffer(), .size_bytes = TLS_IN_MAX};
+	struct peer_box box = {.data = tls_thread_in(), .size_bytes = TLS_IN_MAX};
 	int err = peer_fill(&box, leaf);
 
 	if (!err && wants_der)

@@ -173,7 +173,7 @@ static int server_group_open(struct tls_server_ctx *ctx, struct tls_server_group
 {
 	int err = 0;
 
-	group->ssl_ctx = tls_ctx_new_common(true, &conf->policy, ctx->kernel != 0);
+	group->ssl_ctx = tls_ctx_new_common(true, &conf->policy);
 	if (!group->ssl_ctx)
 		return -ENOMEM;
 	for (int i = 0; i < TLS_KEY_KIND_MAX && !err; i++)

@@ -23,7 +23,7 @@ static const char *flows_tls(unsigned int tls)
 {
 	static const char *const words[] = {
 	    [STREAM_TLS_NONE] = "none",
-	    [STREAM_TLS_USER] = "openssl",
+	    [STREAM_TLS_USER] = "userspace",
 	    [STREAM_TLS_KERNEL_SEND] = "ktls-send",
 	    [STREAM_TLS_KERNEL_RECEIVE] = "ktls-receive",
 	    [STREAM_TLS_KERNEL] = "ktls",

@@ -75,7 +75,7 @@ static void open_hop(struct hop *hop, bool ours_is_server, int version, const ch
 	hop->peer_ctx = lab_make_peer_ctx(&wish);
 	hop->peer = lab_make_peer(hop->peer_ctx, &wish, fds[1]);
 	assert_int_equal(lab_shake(&hop->end, hop->peer), TLS_READY);
-	assert_string_equal(hop->end.io.ops->name, by_kernel ? "ktls" : "openssl");
+	assert_string_equal(hop->end.io.ops->name, by_kernel ? "ktls" : "userspace");
 }
 
 static void close_hop(struct hop *hop)

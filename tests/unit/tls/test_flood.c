@@ -38,7 +38,7 @@ static void open_session(struct session *session)
 	session->peer = lab_make_peer(session->peer_ctx, &wish, fds[1]);
 	assert_int_equal(lab_shake(&session->end, session->peer), TLS_READY);
 	assert_int_equal(SSL_read(session->peer, &byte, 1), -1); /* tickets */
-	assert_string_equal(session->end.io.ops->name, "openssl");
+	assert_string_equal(session->end.io.ops->name, "userspace");
 }
 
 static void close_session(struct session *session)
