@@ -408,6 +408,37 @@ def test_lists_of_an_authority_between(lab, serve, authority, pki, tmp_path):
     assert counters_of(daemon)["client_cert_revoked"] == counters["client_cert_revoked"] + 3
 
 
+@pytest.mark.parametrize("client, shown", [
+    (False, "off"), ({"verify": "optional"}, "optional"), ({"depth": 2}, "required"),
+], ids=["off", "optional", "required"])
+def test_status_says_who_must_show_one(lab, serve, pki, client, shown):
+    daemon = serve(client)
+    listener = daemon.status()["listeners"][0]
+    wanted = {"verify": shown, **({"ca": str(pki.root.file), "depth": client.get("depth", 3)} if client else {})}
+    assert listener["tls_rules"]["client_certificates"] == wanted
+    row = re.search(r"^  web .*$", daemon.command("status", "--runtime-dir", daemon.runtime_dir).stdout.split(
+        "TLS with clients\n")[1], re.MULTILINE)[0]
+    assert re.split("  +", row.strip()) == ["web", "intermediate", "TLSv1.2, TLSv1.3", "http/1.1, http/1.0", "any", shown,
+                                            "own keys, 1d 0h"]
+
+
+def test_status_says_how_long_lists_hold(lab, serve, authority, pki):
+    """The first of them that runs out, for from then on clients are refused."""
+    middle = pki.make("Middle CA", ca=True)
+    lists = pki.directory / "both.crl"
+    lists.write_text(pki.revocations(until=("-crldays", 9)).read_text() + pki.revocations(
+        until=("-crl_nextupdate", "20460131120000Z"), issuer=middle).read_text())
+    daemon = serve({"crl": str(lists)})
+    root_until = openssl("crl", "-in", pki.directory / f"{pki.root.file.stem}.crl", "-noout", "-nextupdate", "-dateopt",
+                         "iso_8601").strip().removeprefix("nextUpdate=").replace(" ", "T")
+    told = daemon.status()["listeners"][0]["tls_rules"]["client_certificates"]
+    assert (told["crl"], told["crl_until"]) == (str(lists), root_until)
+    assert f"required, lists until {root_until}" in daemon.command("status", "--runtime-dir", daemon.runtime_dir).stdout
+    lists.write_text(pki.revocations(until=("-crl_nextupdate", "20460131120000Z")).read_text())
+    daemon.reload()
+    assert daemon.status()["listeners"][0]["tls_rules"]["client_certificates"]["crl_until"] == "2046-01-31T12:00:00Z"
+
+
 def test_files_are_checked(lab, start, authority, pki, tmp_path):
     """At the start and at each reload, with the line; what is wrong changes nothing."""
     ca, crl = tmp_path / "ca.pem", tmp_path / "crl.pem"

@@ -60,7 +60,7 @@ def test_our_certificate_is_shown(lab, start, authority):
     openssl("pkey", "-in", ours.key, "-aes256", "-passout", f"file:{word}", "-out", locked)
     server = nginx(lab, authority.issue(NAME), f"ssl_client_certificate {authority.file}; ssl_verify_client optional;")
     ca = {"ca": str(authority.file)}
-    start(routes(lab, {
+    daemon = start(routes(lab, {
         "none": ca,
         "bundle": {**ca, "certificate": str(ours.bundle)},
         "locked": {**ca, "certificate": {"chain": str(ours.chain), "key": str(locked), "passphrase": str(word)}},
@@ -71,6 +71,18 @@ def test_our_certificate_is_shown(lab, start, authority):
     assert fetch(lab, "locked") == (200, "TLSv1.3 . SUCCESS CN=edge.example.com")
     assert fetch(lab, "old") == (200, "TLSv1.2 . SUCCESS CN=edge.example.com")
     server.stop()
+    told = {origin["name"]: origin for origin in daemon.status()["origins"]}
+    assert "certificates" not in told["none"]
+    (shown,) = told["locked"]["certificates"]
+    assert (shown["names"], shown["key"], shown["file"]) == ("edge.example.com", "ECDSA P-256", str(ours.chain))
+    ends = openssl("x509", "-in", ours.chain, "-noout", "-enddate", "-dateopt", "iso_8601").strip()
+    assert ends == "notAfter=" + shown["expires"].replace("T", " ")
+    assert told["old"]["tls_rules"] == {
+        "verify": True, "ca": str(authority.file), "server_name": NAME, "pins": 0, "policy": "intermediate",
+        "versions": ["TLSv1.2"], "alpn": ["http/1.1"], "sessions": True}
+    table = daemon.command("status", "--runtime-dir", daemon.runtime_dir).stdout
+    assert re.search(rf"  old +verified +{authority.file} +{NAME} +intermediate +TLSv1.2 +http/1.1 +on\n", table)
+    assert re.search(rf"Certificates shown to origins\n.*\n  bundle +edge.example.com +ECDSA P-256 +{shown['expires']}", table)
 
 
 def test_a_certificate_that_they_refuse(lab, start, authority, tmp_path):
@@ -223,6 +235,7 @@ def test_not_verified_is_said_aloud(lab, start, authority):
     daemon = start(routes(lab, {"open": {"verify": "off"}}))
     assert fetch(lab, "open")[0] == 200
     assert daemon.status()["origins"][0]["tls"] == "NOT VERIFIED"
-    assert "NOT VERIFIED" in daemon.command("status", "--runtime-dir", daemon.runtime_dir).stdout
+    table = daemon.command("status", "--runtime-dir", daemon.runtime_dir).stdout
+    assert "WARNING: origin open is not verified" in table and re.search("TLS with origins\n.*\n  open +NOT VERIFIED ", table)
     daemon.process.wait_line('the certificate of origin .*open.* is not verified')
     server.stop()

@@ -244,6 +244,9 @@ def test_nodes_resume_each_others_sessions(lab, start, authority, tmp_path, vers
     other.reload()
     assert ask(other, "-sess_in", session) == "New"
     assert other.status()["counters"]["tls_resumed"] == 2
+    rules = other.status()["listeners"][0]["tls_rules"]
+    assert rules["tickets"] == {"keys": "file", "file": str(keys), "lifetime_s": 86400}
+    assert f" {keys}, 1d 0h\n" in other.command("status", "--runtime-dir", other.runtime_dir).stdout
 
 
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
@@ -318,6 +321,27 @@ def test_key_log_is_loud_and_true(lab, start, authority, tmp_path):
     (tmp_path / "link").symlink_to(log)
     configuration["listeners"][0]["tls"]["key_log"] = str(tmp_path / "link")
     assert "cannot append to" in daemon.reload(configuration, check=False).stderr
+
+
+def test_status_tells_what_is_spoken(lab, start, authority):
+    site = str(authority.issue(NAME).bundle)
+
+    daemon = start({"certificates": [site]})
+    configuration = json.loads(daemon.config.read_text())
+
+    def told(**tls):
+        configuration["listeners"][0]["tls"] = {"certificates": [site], **tls}
+        daemon.reload(configuration)
+        return daemon.status()["listeners"][0]["tls_rules"]
+
+    usual = {"policy": "intermediate", "versions": ["TLSv1.2", "TLSv1.3"], "alpn": ["http/1.1", "http/1.0"],
+             "strict_sni": False, "tickets": {"keys": "ring", "lifetime_s": 86400}, "client_certificates": {"verify": "off"}}
+    assert told() == usual
+    assert told(policy="modern") == {**usual, "policy": "modern", "versions": ["TLSv1.3"]}
+    assert told(versions="TLSv1.2", strict_sni=True, tickets=False, max_handshakes=7) == {
+        **usual, "versions": ["TLSv1.2"], "strict_sni": True, "tickets": {"keys": "off"}, "max_handshakes": 7}
+    assert told(ciphers="TLS_AES_128_GCM_SHA256", alpn="http/1.1", tickets={"lifetime": "1h"}) == {
+        **usual, "policy": "own ciphers", "alpn": ["http/1.1"], "tickets": {"keys": "ring", "lifetime_s": 3600}}
 
 
 def test_handshakes_are_bounded_in_number_and_time(lab, start, authority):

@@ -98,25 +98,6 @@ static void show_summary(const json_t *status, FILE *out, bool colour)
 	fputc('\n', out);
 }
 
-/* Debugging that must not be forgotten: it is what the eye meets first. */
-static void show_key_logs(const json_t *listeners, FILE *out, bool colour)
-{
-	const json_t *listener;
-	size_t i;
-
-	json_array_foreach(listeners, i, listener)
-	{
-		const char *path = show_string(listener, "key_log");
-
-		if (!path)
-			continue;
-		fputs(colour ? "\033[1;31m" : "", out);
-		fputs("WARNING: the keys of all TLS sessions are written to ", out);
-		cli_print_safe(out, path);
-		fputs(colour ? "\033[0m\n" : "\n", out);
-	}
-}
-
 static void show_carried(const json_t *route, char text[SHOW_TEXT_MAX])
 {
 	const char *relay = show_string(route, "relay");
@@ -175,48 +156,6 @@ static void show_listeners(const json_t *listeners, FILE *out, bool colour)
 	if (table)
 		json_array_foreach(listeners, i, listener) show_listener(table, listener);
 	show_table("Listeners", table, out, colour);
-}
-
-static void show_certificate(struct cli_table *table, const char *listener,
-			     const json_t *certificate)
-{
-	char days[SHOW_TEXT_MAX] = "";
-	const char *const cells[] = {
-	    listener,
-	    show_string(certificate, "names"),
-	    show_string(certificate, "key"),
-	    show_string(certificate, "expires"),
-	    days,
-	    show_string(certificate, "file"),
-	};
-
-	show_value(json_object_get(certificate, "days_left"), days);
-	cli_table_add(table, cells);
-}
-
-static void show_certificates(const json_t *listeners, FILE *out, bool colour)
-{
-	static const char *const titles[] = {"LISTENER", "NAMES",     "KEY",
-					     "EXPIRES",	 "DAYS LEFT", "FILE"};
-	struct cli_table *table = cli_table_new(titles, ARRAY_LEN(titles));
-	const json_t *listener, *certificate;
-	bool is_empty = true;
-	size_t i, j;
-
-	json_array_foreach(listeners, i, listener)
-	{
-		json_array_foreach(json_object_get(listener, "certificates"), j, certificate)
-		{
-			is_empty = false;
-			if (table)
-				show_certificate(table, j ? "" : show_string(listener, "name"),
-						 certificate);
-		}
-	}
-	if (is_empty)
-		cli_table_free(table);
-	else
-		show_table("Certificates", table, out, colour);
 }
 
 /* The address, and what the configuration says of it. */
@@ -311,10 +250,11 @@ static void show_origins(const json_t *origins, FILE *out, bool colour)
 void cli_show_status(const json_t *status, FILE *out, bool colour)
 {
 	show_summary(status, out, colour);
-	show_key_logs(json_object_get(status, "listeners"), out, colour);
+	show_tls_warnings(status, out, colour);
 	show_listeners(json_object_get(status, "listeners"), out, colour);
-	show_certificates(json_object_get(status, "listeners"), out, colour);
+	show_tls_of_listeners(json_object_get(status, "listeners"), out, colour);
 	show_origins(json_object_get(status, "origins"), out, colour);
+	show_tls_of_origins(json_object_get(status, "origins"), out, colour);
 	show_plane(json_object_get(status, "plane"), out, colour);
 	show_steer(json_object_get(status, "steer"), out, colour);
 	show_counters("Counters", json_object_get(status, "counters"), show_stat_help, out, colour);

@@ -34,6 +34,11 @@ const char *show_stat_help(const char *word);
 const char *show_close_help(const char *word);
 const char *show_alert_help(const char *word);
 
+/* What must not be forgotten: it is what the eye meets first. */
+void show_tls_warnings(const json_t *status, FILE *out, bool colour);
+void show_tls_of_listeners(const json_t *listeners, FILE *out, bool colour);
+void show_tls_of_origins(const json_t *origins, FILE *out, bool colour);
+
 void show_plane(const json_t *plane, FILE *out, bool colour);
 void show_steer(const json_t *steer, FILE *out, bool colour);
 

@@ -63,6 +63,10 @@ size_t tls_server_ctx_n_certificates(const struct tls_server_ctx *ctx);
 void tls_server_ctx_describe(const struct tls_server_ctx *ctx, size_t i,
 			     struct tls_certificate_facts *ret_facts);
 
+/* When revocation lists of an authority will all have run out, the first of them; since 1970. 0:
+ * there are none, or they have no end. */
+int64_t tls_server_ctx_lists_until(const struct tls_server_ctx *ctx);
+
 /* The file that tls_client_ctx_new() looks up where verification is on and conf->ca.path is NULL.
  */
 const char *tls_system_ca_path(void);
@@ -71,6 +75,10 @@ struct tls_client_ctx *tls_client_ctx_new(const struct conf_client_tls *conf,
 					  const struct tls_files *files,
 					  struct conf_diag *diag) MUST_CHECK;
 void tls_client_ctx_free(struct tls_client_ctx *ctx);
+
+/* The certificate that is shown to servers; false where there is none. */
+bool tls_client_ctx_describe(const struct tls_client_ctx *ctx,
+			     struct tls_certificate_facts *ret_facts);
 
 /* A digest of whom it trusts and of the certificate that it shows. Sessions and connections of an
  * origin that were made under another are not used any more. */

@@ -108,6 +108,11 @@ int tls_client_auth_digest(const struct tls_client_auth *auth, EVP_MD_CTX *diges
 		   ?: tls_trust_digest(auth->store, digest);
 }
 
+int64_t tls_client_auth_lists_until(const struct tls_client_auth *auth)
+{
+	return auth ? tls_revocations_until(&auth->revocations) : 0;
+}
+
 bool tls_client_auth_wants_der(const struct tls_client_auth *auth)
 {
 	return auth && auth->wants_der;

@@ -14,6 +14,7 @@ struct tls_client_ctx {
 	bool keeps_sessions;
 	bool verifies;
 	uint8_t kernel; /* TLS_KERNEL_* */
+	struct tls_certificate certificate; /* that is shown; zeroed: none */
 };
 
 const char *tls_system_ca_path(void)
@@ -39,14 +40,9 @@ static int client_load_trust(struct tls_client_ctx *ctx, const struct conf_clien
 static int client_load_certificate(struct tls_client_ctx *ctx, const struct conf_certificate *conf,
 				   const struct tls_files *files, struct conf_diag *diag)
 {
-	struct tls_certificate certificate;
-	int err = tls_certificate_load(conf, files, diag, &certificate);
+	int err = tls_certificate_load(conf, files, diag, &ctx->certificate);
 
-	if (err)
-		return err;
-	err = tls_certificate_use(&certificate, ctx->ssl_ctx, diag);
-	tls_certificate_done(&certificate);
-	return err;
+	return err ? err : tls_certificate_use(&ctx->certificate, ctx->ssl_ctx, diag);
 }
 
 /* RFC 7301, 3.1: each name after a byte with its length. 0, or -ENOMEM. */
@@ -146,6 +142,7 @@ void tls_client_ctx_free(struct tls_client_ctx *ctx)
 	if (!ctx)
 		return;
 	SSL_CTX_free(ctx->ssl_ctx);
+	tls_certificate_done(&ctx->certificate);
 	free(ctx->server_name);
 	free(ctx);
 }
@@ -173,6 +170,15 @@ const char *tls_client_ctx_server_name(const struct tls_client_ctx *ctx)
 bool tls_client_ctx_keeps_sessions(const struct tls_client_ctx *ctx)
 {
 	return ctx->keeps_sessions;
+}
+
+bool tls_client_ctx_describe(const struct tls_client_ctx *ctx,
+			     struct tls_certificate_facts *ret_facts)
+{
+	if (!ctx->certificate.leaf)
+		return false;
+	tls_certificate_describe(&ctx->certificate, ret_facts);
+	return true;
 }
 
 uint64_t tls_client_ctx_scope(const struct tls_client_ctx *ctx)

@@ -24,6 +24,9 @@ int tls_client_auth_apply(const struct tls_client_auth *auth, SSL_CTX *ssl_ctx) 
 /* Adds what a verification here depends on. Takes NULL. 0 or -ENOMEM. */
 int tls_client_auth_digest(const struct tls_client_auth *auth, EVP_MD_CTX *digest) MUST_CHECK;
 
+/* As tls_server_ctx_lists_until(). Takes NULL. */
+int64_t tls_client_auth_lists_until(const struct tls_client_auth *auth);
+
 /* Do headers tell of it? */
 bool tls_client_auth_wants_der(const struct tls_client_auth *auth);
 
@@ -50,6 +53,9 @@ int tls_revocations_digest(const struct tls_revocations *revocations,
 
 /* Is there an issuer whose lists have all run out? */
 bool tls_revocations_have_run_out(const struct tls_revocations *revocations);
+
+/* As tls_server_ctx_lists_until(). */
+int64_t tls_revocations_until(const struct tls_revocations *revocations);
 
 /* In a callback of a verification that has an objection: whether that is none, because it is only
  * that the list which the chain's last certificate would be on cannot be had. */

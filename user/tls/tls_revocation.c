@@ -44,6 +44,40 @@ bool tls_revocations_have_run_out(const struct tls_revocations *revocations)
 	return false;
 }
 
+/* INT64_MAX: it does not say. */
+static int64_t crl_until(const X509_CRL *crl)
+{
+	const ASN1_TIME *end = X509_CRL_get0_nextUpdate(crl);
+
+	return end ? tls_time_seconds(end) : INT64_MAX;
+}
+
+/* Of the list that holds longest. */
+static int64_t revocations_until_of(const struct tls_revocations *revocations,
+				    const X509_NAME *issuer)
+{
+	int64_t until_s = 0;
+
+	for (int i = 0; i < sk_X509_CRL_num(revocations->lists); i++) {
+		const X509_CRL *crl = sk_X509_CRL_value(revocations->lists, i);
+
+		if (X509_NAME_cmp(X509_CRL_get_issuer(crl), issuer) == 0)
+			until_s = MAX(until_s, crl_until(crl));
+	}
+	return until_s;
+}
+
+int64_t tls_revocations_until(const struct tls_revocations *revocations)
+{
+	int64_t until_s = INT64_MAX;
+
+	for (int i = 0; i < sk_X509_CRL_num(revocations->lists); i++)
+		until_s = MIN(until_s, revocations_until_of(revocations,
+							    X509_CRL_get_issuer(sk_X509_CRL_value(
+								revocations->lists, i))));
+	return until_s == INT64_MAX ? 0 : until_s;
+}
+
 /* ---- loading ---- */
 
 static int revocations_read(struct tls_revocations *revocations, BIO *bio,

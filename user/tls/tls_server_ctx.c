@@ -327,6 +327,11 @@ void tls_server_ctx_describe(const struct tls_server_ctx *ctx, size_t i,
 	tls_certificate_describe(&ctx->certificates[i], ret_facts);
 }
 
+int64_t tls_server_ctx_lists_until(const struct tls_server_ctx *ctx)
+{
+	return tls_client_auth_lists_until(ctx->client_auth);
+}
+
 const char *tls_server_ctx_key_log(const struct tls_server_ctx *ctx)
 {
 	return ctx->key_log_path;

@@ -170,6 +170,15 @@ const char *worker_names_error(const struct worker_names *names, const char *ide
 json_t *worker_flows_json(const struct flows *flows, const struct conf *conf,
 			  struct steer *steer) MUST_CHECK;
 
+/* Of worker_status_tls.c. All are NULL, and so left out, where there is nothing to tell. */
+json_t *worker_status_certificates(const struct tls_server_ctx *context);
+json_t *worker_status_tls_rules(const struct conf_server_tls *conf,
+				const struct tls_server_ctx *context);
+json_t *worker_status_origin_rules(const struct conf_client_tls *conf);
+
+/* A list, as worker_status_certificates() has it. */
+json_t *worker_status_origin_certificates(const struct tls_client_ctx *context);
+
 /* Of worker_status_origin.c. */
 json_t *worker_status_origin(const struct worker_facts *facts,
 			     const struct conf_origin *origin) MUST_CHECK;

@@ -5,7 +5,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -100,54 +99,10 @@ static json_t *status_route(const struct snapshot *snapshot, const struct conf_l
 			 (json_int_t)tally_sum(tally, TALLY_TO_CLIENT_BYTES));
 }
 
-#define DAY_S 86400
-
-/* Rounded down: 0 is less than a day, -1 has expired. */
-static json_int_t status_days_left(int64_t not_after_s)
-{
-	int64_t left_s = not_after_s - (int64_t)time(NULL);
-
-	return left_s >= 0 ? left_s / DAY_S : (left_s - DAY_S + 1) / DAY_S;
-}
-
-static json_t *status_certificate(const struct tls_server_ctx *context, size_t i)
-{
-	struct tls_certificate_facts facts;
-	char expires[32] = "";
-	struct tm tm;
-	time_t when;
-
-	tls_server_ctx_describe(context, i, &facts);
-	when = (time_t)facts.not_after_s;
-	if (gmtime_r(&when, &tm))
-		strftime(expires, sizeof(expires), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:b}", "file", facts.file, "names",
-			 facts.names, "key", facts.key, "expires", expires, "not_after",
-			 (json_int_t)facts.not_after_s, "days_left",
-			 status_days_left(facts.not_after_s), "stapled", facts.is_stapled);
-}
-
-/* NULL, and so left out, where no TLS is ended. */
-static json_t *status_certificates(const struct tls_server_ctx *context)
-{
-	json_t *certificates = context ? json_array() : NULL;
-
-	for (size_t i = 0; context && i < tls_server_ctx_n_certificates(context); i++)
-		json_array_append_new(certificates, status_certificate(context, i));
-	return certificates;
-}
-
-/* NULL, and so left out, where there is none. */
-static json_t *status_key_log(const struct tls_server_ctx *context)
-{
-	const char *path = context ? tls_server_ctx_key_log(context) : NULL;
-
-	return path ? json_string(path) : NULL;
-}
-
 static json_t *status_listener(const struct snapshot *snapshot,
 			       const struct conf_listener *listener, const json_t *plane)
 {
+	const struct tls_server_ctx *context = snapshot->server_contexts[listener->index];
 	json_t *binds = json_array(), *routes = json_array();
 
 	for (size_t i = 0; i < listener->n_bind_items; i++)
@@ -155,12 +110,12 @@ static json_t *status_listener(const struct snapshot *snapshot,
 	for (size_t i = 0; i < listener->n_routes; i++)
 		json_array_append_new(
 		    routes, status_route(snapshot, listener, &listener->routes[i], plane));
-	return json_pack("{s:s, s:s, s:b, s:o, s:o, s:o*, s:o*}", "name", listener->name,
+	return json_pack("{s:s, s:s, s:b, s:o, s:o, s:o*, s:o*, s:s*}", "name", listener->name,
 			 "protocol", listener->transport == CONF_TRANSPORT_UDP ? "udp" : "tcp",
 			 "tls", listener->tls != NULL, "binds", binds, "routes", routes,
-			 "certificates",
-			 status_certificates(snapshot->server_contexts[listener->index]), "key_log",
-			 status_key_log(snapshot->server_contexts[listener->index]));
+			 "certificates", worker_status_certificates(context), "tls_rules",
+			 worker_status_tls_rules(listener->tls, context), "key_log",
+			 context ? tls_server_ctx_key_log(context) : NULL);
 }
 
 static json_t *status_counters(void)

@@ -93,6 +93,9 @@ json_t *worker_status_origin(const struct worker_facts *facts, const struct conf
 		else
 			status_add_server(servers, &status, i, &origin->servers[i].addr);
 	}
-	return json_pack("{s:s, s:s, s:I, s:o}", "name", origin->name, "tls",
-			 status_origin_tls(origin), "waiting", n_waiting, "servers", servers);
+	return json_pack(
+	    "{s:s, s:s, s:I, s:o, s:o*, s:o*}", "name", origin->name, "tls",
+	    status_origin_tls(origin), "waiting", n_waiting, "servers", servers, "certificates",
+	    worker_status_origin_certificates(facts->snapshot->client_contexts[origin->index]),
+	    "tls_rules", worker_status_origin_rules(origin->tls));
 }

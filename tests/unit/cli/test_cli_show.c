@@ -94,6 +94,55 @@ static void test_whole_document(void **state)
 	    "  5      done  both sides ended the stream\n");
 }
 
+static void test_tls(void **state)
+{
+	(void)state;
+	expect_shown(
+	    "{\"listeners\":[{\"name\":\"web\",\"key_log\":\"/"
+	    "k\",\"tls_rules\":{\"policy\":\"modern\","
+	    "\"versions\":[\"TLSv1.3\"],\"alpn\":[\"http/"
+	    "1.1\"],\"strict_sni\":true,\"tickets\":{\"keys\":"
+	    "\"ring\",\"lifetime_s\":86400},\"client_certificates\":{\"verify\":\"required\","
+	    "\"ca\":\"/c\","
+	    "\"crl\":\"/r\",\"crl_until\":\"2026-01-31T12:00:00Z\"}}},"
+	    "{\"name\":\"two\",\"tls_rules\":{\"policy\":\"intermediate\",\"versions\":[\"TLSv1."
+	    "2\","
+	    "\"TLSv1.3\"],\"alpn\":[],\"strict_sni\":false,\"tickets\":{\"keys\":\"file\",\"file\":"
+	    "\"/t\","
+	    "\"lifetime_s\":60},\"client_certificates\":{\"verify\":\"optional\",\"crl\":\"/r\"}}},"
+	    "{\"name\":\"three\",\"tls_rules\":{\"tickets\":{\"keys\":\"off\"},\"client_"
+	    "certificates\":{"
+	    "\"verify\":\"off\"}}},{\"name\":\"plain\"}],"
+	    "\"origins\":[{\"name\":\"open\",\"tls\":\"NOT "
+	    "VERIFIED\",\"servers\":[],\"tls_rules\":{"
+	    "\"versions\":[\"TLSv1.3\"],\"sessions\":true,\"ca\":\"/a\",\"server_name\":\"n\"},"
+	    "\"certificates\":[{\"names\":\"me\",\"key\":\"RSA "
+	    "2048\",\"expires\":\"x\",\"days_left\":-1,"
+	    "\"file\":\"/m\"}]}]}",
+	    "penstock, generation 0, up 0s\n"
+	    "WARNING: the keys of all TLS sessions are written to /k\n"
+	    "WARNING: origin open is not verified: whoever is on the way can read and change all\n"
+	    "\nListeners\n"
+	    "\nTLS with clients\n"
+	    "  LISTENER  POLICY        VERSIONS          ALPN      NAMES        CLIENT CERTIFICATES"
+	    "                         TICKETS\n"
+	    "  web       modern        TLSv1.3           http/1.1  known alone  required, lists "
+	    "until "
+	    "2026-01-31T12:00:00Z  own keys, 1d 0h\n"
+	    "  two       intermediate  TLSv1.2, TLSv1.3            any          optional, lists "
+	    "without "
+	    "end                 /t, 1m 0s\n"
+	    "  three                                               any          off"
+	    "                                         off\n"
+	    "\nOrigins\n"
+	    "\nTLS with origins\n"
+	    "  ORIGIN  SERVERS       AUTHORITIES  NAME  VERSIONS  SESSIONS\n"
+	    "  open    NOT VERIFIED  /a           n     TLSv1.3   on\n"
+	    "\nCertificates shown to origins\n"
+	    "  ORIGIN  NAMES  KEY       EXPIRES  DAYS LEFT  FILE\n"
+	    "  open    me     RSA 2048  x        -1         /m\n");
+}
+
 static void test_missing_and_wrong_keys(void **state)
 {
 	static const char *const documents[] = {
@@ -103,6 +152,9 @@ static void test_missing_and_wrong_keys(void **state)
 	    "null",
 	    "{\"version\":7,\"generation\":\"x\",\"uptime_s\":[],\"listeners\":{},\"origins\":7}",
 	    "{\"listeners\":[7,{},{\"name\":1,\"routes\":[null,{\"lane\":{}}]}]}",
+	    "{\"listeners\":[{\"tls_rules\":{\"tickets\":7,\"versions\":7,\"client_certificates\":["
+	    "]}}]}",
+	    "{\"origins\":[{\"tls\":7,\"tls_rules\":{\"versions\":{}},\"certificates\":[7]}]}",
 	    "{\"origins\":[null,{\"servers\":[null,7,\"a\",[1,2],{\"x\":{\"y\":true}}]}]}",
 	    "{\"counters\":{\"a\":\"b\"},\"closes\":[],\"plane\":7,\"steer\":{\"services\":7}}",
 	};
@@ -179,8 +231,11 @@ static void test_table(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_whole_document), cmocka_unit_test(test_missing_and_wrong_keys),
-	    cmocka_unit_test(test_hostile_text),   cmocka_unit_test(test_durations),
+	    cmocka_unit_test(test_whole_document),
+	    cmocka_unit_test(test_tls),
+	    cmocka_unit_test(test_missing_and_wrong_keys),
+	    cmocka_unit_test(test_hostile_text),
+	    cmocka_unit_test(test_durations),
 	    cmocka_unit_test(test_table),
 	};
 
