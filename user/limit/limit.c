@@ -19,8 +19,11 @@
 struct limit_key {
 	uint64_t scope;
 	uint64_t high;
-	uint64_t low;
+	uint64_t low; /* 0 for IPv6 */
 };
+
+/* Low halves that are no IPv4 address's. */
+enum { LIMIT_LOW_WHOLE = 1, LIMIT_LOW_UNIX = 2 };
 
 struct limit_entry {
 	struct limit_key key;
@@ -61,15 +64,23 @@ void limit_table_free(struct limit_table *table)
 
 static struct limit_key limit_key_of(uint64_t scope, const struct addr *source)
 {
-	struct limit_key key = {.scope = scope};
+	struct limit_key key = {.scope = scope, .low = LIMIT_LOW_WHOLE};
 	uint8_t bytes[16] = {[10] = 0xff, [11] = 0xff};
 
 	if (!source)
 		return key;
-	if (source->sa.sa_family == AF_INET)
+	switch (source->sa.sa_family) {
+	case AF_INET:
 		memcpy(bytes + 12, &source->in.sin_addr, 4);
-	else if (source->sa.sa_family == AF_INET6)
+		break;
+	case AF_INET6:
 		memcpy(bytes, &source->in6.sin6_addr, 16);
+		break;
+	default:
+		key.low = LIMIT_LOW_UNIX;
+		return key;
+	}
+	key.low = 0;
 	memcpy(&key.high, bytes, 8);
 	if (source->sa.sa_family == AF_INET || IN6_IS_ADDR_V4MAPPED(&source->in6.sin6_addr))
 		memcpy(&key.low, bytes + 8, 8);

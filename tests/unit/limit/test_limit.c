@@ -78,6 +78,23 @@ static void test_ipv6_counts_by_its_64(void **state)
 	limit_table_free(table);
 }
 
+/* ::1 is of the network whose 64 bits are zero, and a UNIX socket's client has no address. */
+static void test_whole_and_unix_are_no_addresses(void **state)
+{
+	struct limit_bounds one = {.connections = 1};
+	struct addr local = {.un = {.sun_family = AF_UNIX}, .len = sizeof(sa_family_t)};
+	struct limit_table *table = limit_table_new(64);
+	bool is_counted;
+
+	(void)state;
+	assert_int_equal(limit_take(table, 1, NULL, &one, 1, &is_counted), LIMIT_OK);
+	assert_int_equal(take(table, "::1", one, 1), LIMIT_OK);
+	assert_int_equal(limit_take(table, 1, &local, &one, 1, &is_counted), LIMIT_OK);
+	assert_int_equal(limit_take(table, 1, &local, &one, 1, &is_counted), LIMIT_TOO_MANY);
+	assert_int_equal(take(table, "0.0.0.0", one, 1), LIMIT_OK);
+	limit_table_free(table);
+}
+
 static void test_rate_with_a_second_of_burst(void **state)
 {
 	struct limit_bounds ten = {.rate_per_s = 10};
@@ -168,6 +185,7 @@ int main(void)
 	    cmocka_unit_test(test_connections_of_a_source),
 	    cmocka_unit_test(test_scopes_are_apart_and_have_bounds_of_their_own),
 	    cmocka_unit_test(test_ipv6_counts_by_its_64),
+	    cmocka_unit_test(test_whole_and_unix_are_no_addresses),
 	    cmocka_unit_test(test_rate_with_a_second_of_burst),
 	    cmocka_unit_test(test_table_is_bounded_and_keeps_who_is_connected),
 	    cmocka_unit_test(test_full_sets_let_others_in_uncounted),
