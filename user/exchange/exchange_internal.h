@@ -152,6 +152,9 @@ void turn_free(struct turn *turn);
 /* Sends the request on as far as it goes. EXCHANGE_RELAY: go on with the response. */
 enum exchange_state exchange_pump_request(struct exchange *exchange);
 
+/* Nothing of the request's body has gone on: what is here of it is still in the inbox. */
+bool turn_has_no_body_yet(const struct exchange *exchange, const struct turn *turn);
+
 /* Has something of the request and nobody who takes it, or waits for the client to send it? */
 bool turn_waits_for_client(const struct exchange *exchange, const struct turn *turn);
 

@@ -59,6 +59,14 @@ void turn_free(struct turn *turn)
 	free(turn);
 }
 
+bool turn_has_no_body_yet(const struct exchange *exchange, const struct turn *turn)
+{
+	const struct body *body = &turn->request;
+
+	return exchange->request_bytes == turn->received_head_bytes &&
+	       (!body->is_relayed || body->relay.received_bytes == 0);
+}
+
 bool turn_waits_for_client(const struct exchange *exchange, const struct turn *turn)
 {
 	const struct body *request = &turn->request;
@@ -67,7 +75,8 @@ bool turn_waits_for_client(const struct exchange *exchange, const struct turn *t
 	if (exchange->outbox.len_bytes ||
 	    (response->is_relayed && relay_dir_held(&response->relay)))
 		return true;
-	if (request->is_done || turn->is_stopped || turn->awaits_continue)
+	if (request->is_done || turn->is_stopped ||
+	    (turn->awaits_continue && turn_has_no_body_yet(exchange, turn)))
 		return false;
 	return turn->head_sent_bytes == turn->head_facts.len_bytes && !turn->to_origin.len_bytes &&
 	       !exchange->inbox.len_bytes &&
@@ -293,7 +302,5 @@ enum exchange_state exchange_pump_request(struct exchange *exchange)
 		return EXCHANGE_RELAY;
 	if (err)
 		return request_stop(turn);
-	if (turn->awaits_continue && (exchange->inbox.len_bytes || exchange->client.io->readable))
-		turn->awaits_continue = false;
 	return request_pump_body(exchange);
 }

@@ -11,15 +11,6 @@
 #define RESPONSE_MAX_INTERIM 32
 #define RESPONSE_SMALL_HEAD 4096
 
-static bool request_body_is_whole(const struct exchange *exchange)
-{
-	const struct turn *turn = exchange->turn;
-	const struct body *body = &turn->request;
-
-	return exchange->request_bytes == turn->received_head_bytes &&
-	       (!body->is_relayed || body->relay.received_bytes == 0);
-}
-
 /*
  * RFC 9110 section 9.2.2 and RFC 9112 section 9.3.1: the kept connection was closed under our
  * request. Sent once more it means the same where nothing of it went out, or where its method is
@@ -32,7 +23,7 @@ static bool exchange_may_retry(const struct exchange *exchange)
 	if (!turn->conn->reused || turn->is_begun || turn->wish.fresh)
 		return false;
 	return turn->conn->io.sent_bytes == turn->origin_sent_mark ||
-	       (h1_method_is_idempotent(turn->method) && request_body_is_whole(exchange));
+	       (h1_method_is_idempotent(turn->method) && turn_has_no_body_yet(exchange, turn));
 }
 
 static enum exchange_state exchange_retry(struct exchange *exchange)

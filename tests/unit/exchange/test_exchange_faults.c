@@ -206,6 +206,31 @@ static void test_origin_timeout(void **state)
 	rig_free(rig);
 }
 
+/* What the client holds back until it is asked for is waited for by nobody but the origin. Streams
+ * of TLS say that they may be readable when nothing has come. */
+static void test_origin_that_does_not_say_continue(void **state)
+{
+	static const char *const framings[] = {"Content-Length: 5", "Transfer-Encoding: chunked"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(framings); i++) {
+		struct rig *rig = rig_new();
+
+		rig->origin.response_timeout_ms = 20;
+		rig->holds_answer = true;
+		rig_write(&rig->client,
+			  "PUT /x HTTP/1.1\r\nHost: a.test\r\nExpect: 100-continue\r\n");
+		rig_write(&rig->client, framings[i]);
+		rig_write(&rig->client, "\r\n\r\n");
+		rig_settle(rig);
+		rig->client_io.readable = true;
+		rig_answer(rig);
+		expect_status(rig, 504, true);
+		assert_int_equal(rig->records[0].record.reason, CLOSE_ORIGIN_TIMEOUT);
+		rig_free(rig);
+	}
+}
+
 static void test_no_connection(void **state)
 {
 	static const struct {
@@ -780,6 +805,7 @@ int main(void)
 	    cmocka_unit_test(test_keepalive_timeout),
 	    cmocka_unit_test(test_body_timeout),
 	    cmocka_unit_test(test_origin_timeout),
+	    cmocka_unit_test(test_origin_that_does_not_say_continue),
 	    cmocka_unit_test(test_no_connection),
 	    cmocka_unit_test(test_origin_that_ends_early),
 	    cmocka_unit_test(test_truncation_is_seen),
