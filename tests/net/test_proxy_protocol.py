@@ -215,6 +215,21 @@ def test_local_keeps_the_real_address(lab, start):
             origin.close()
 
 
+def test_client_of_a_unix_socket_has_no_address(lab, start):
+    """Neither in the log nor in the live table, where the proxy's stood until its header came."""
+    daemon = start(config(lab))
+    paths = b"/run/app.sock".ljust(108, b"\0") * 2
+    with lab.origins[0].listen(ORIGIN_PORT) as listener:
+        client, origin = pair(lab, listener, SIGNATURE + struct.pack("!BBH", 0x21, 0x31, len(paths)) + paths)
+        [stream] = json.loads(daemon.command("flows", "--json", "--runtime-dir", daemon.runtime_dir).stdout)["streams"]
+        assert stream["client"] is None
+        client.close()
+        assert origin.recv(1) == b""
+        origin.close()
+    wait_closes(daemon, "done")
+    assert client_of(daemon) == "unix:/run/app.sock"
+
+
 def test_tls_behind_a_header_is_routed_by_name(lab, start, authority):
     """PROXY, then ClientHello: one after the other, also in one segment."""
     certificate = authority.issue("one.example.com")

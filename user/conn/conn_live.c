@@ -13,10 +13,11 @@
 
 #define CONN_TICK_MS 2000
 
+/* All zero for UNIX sockets. */
 static void live_set_addr(const struct addr *addr, __u8 bytes[16], __u16 *ret_port)
 {
+	memset(bytes, 0, 16);
 	if (addr->len && addr->sa.sa_family == AF_INET) {
-		memset(bytes, 0, 10);
 		memset(bytes + 10, 0xff, 2);
 		memcpy(bytes + 12, &addr->in.sin_addr, 4);
 	} else if (addr->len && addr->sa.sa_family == AF_INET6) {
