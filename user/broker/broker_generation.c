@@ -34,6 +34,20 @@ void generation_free(struct generation *generation)
 	*generation = (struct generation){0};
 }
 
+static const char *sockets_mend(int err)
+{
+	switch (err) {
+	case -EMFILE:
+		return "; raise the limit of open files (LimitNOFILE= of the unit, or ulimit -n): "
+		       "each port is a socket of each thread, three times while a reload lasts";
+	case -E2BIG:
+		return "; each port is a socket of each thread: bind fewer, or lower "
+		       "process.threads";
+	default:
+		return "";
+	}
+}
+
 static int generation_add_sockets(const struct host *host, struct bundle *bundle,
 				  struct conf_diag *diag)
 {
@@ -43,7 +57,8 @@ static int generation_add_sockets(const struct host *host, struct bundle *bundle
 	if (!err)
 		err = listeners_add_to(&host->listeners, bundle);
 	if (err)
-		conf_diag_add(diag, nowhere, "cannot hand the sockets on: %s", strerror(-err));
+		conf_diag_add(diag, nowhere, "cannot hand the sockets on: %s%s", strerror(-err),
+			      sockets_mend(err));
 	return err;
 }
 
