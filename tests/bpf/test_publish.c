@@ -265,6 +265,53 @@ static void test_drained_servers(void **state)
 	conf_unref(conf);
 }
 
+static void expect_only(const char *addr)
+{
+	struct service_value service = service_at(80);
+
+	assert_int_equal(service.n_servers, 1);
+	expect_server(&service, 0, addr, 8080);
+}
+
+/* As connections are balanced: a backup that is up stands in for all others, and the share that
+ * means panic is one of those that are no backups. */
+static void test_panic_and_backups(void **state)
+{
+	struct conf *conf = wanted("listeners: [{bind: \"198.51.100.1:80\", protocol: tcp, "
+				   "routes: [{steer: o}]}]\n"
+				   "origins: {o: {health: {panic: 50%%}, servers: "
+				   "[\"203.0.113.2:8080\", {address: \"203.0.113.3:8080\", "
+				   "backup: on}]}}\n");
+	struct server *primary = known_server(conf, 0), *backup = known_server(conf, 1);
+
+	(void)state;
+	server_set_checked(primary, false, 1);
+	assert_int_equal(steer_publish(steer, conf), 0);
+	expect_only("203.0.113.3");
+	server_set_checked(backup, false, 1);
+	assert_int_equal(steer_publish(steer, conf), 0);
+	expect_only("203.0.113.2");
+	server_unref(primary);
+	server_unref(backup);
+	conf_unref(conf);
+}
+
+static void test_no_panic(void **state)
+{
+	struct conf *conf = wanted("listeners: [{bind: \"198.51.100.1:80\", protocol: tcp, "
+				   "routes: [{steer: o}]}]\n"
+				   "origins: {o: {health: {panic: 0%%}, "
+				   "servers: [\"203.0.113.2:8080\"]}}\n");
+	struct server *server = known_server(conf, 0);
+
+	(void)state;
+	server_set_checked(server, false, 1);
+	assert_int_equal(steer_publish(steer, conf), 0);
+	assert_int_equal(service_at(80).n_servers, 0);
+	server_unref(server);
+	conf_unref(conf);
+}
+
 static void test_unreachable_server(void **state)
 {
 	struct conf *bad = services_of("\"203.0.113.3:8080\"", "\"192.88.99.1:80\"", NULL);
@@ -579,6 +626,8 @@ static const struct CMUnitTest plain_tests[] = {
     TEST(test_publish_fewer_services),
     TEST(test_weights),
     TEST(test_drained_servers),
+    TEST(test_panic_and_backups),
+    TEST(test_no_panic),
     TEST(test_unreachable_server),
     TEST(test_no_room_is_taken_back),
     TEST(test_publish_without_privilege),

@@ -10,13 +10,6 @@
 
 #include "origin/origin_internal.h"
 
-/* Servers by state; in panic all that are not drained count as healthy. */
-struct origin_census {
-	size_t n_primaries; /* that are not drained */
-	size_t n_primaries_up;
-	size_t n_backups_up;
-};
-
 static const struct conf_server *origin_conf_server(const struct origin *origin, size_t i)
 {
 	return &origin->conf->servers[origin->state->servers[i]->index];
@@ -28,30 +21,14 @@ static enum server_state origin_server_state(const struct origin *origin, size_t
 			    loop_now_ms(origin->state->table->loop));
 }
 
-static struct origin_census origin_count(const struct origin *origin)
+static bool origin_is_panic(const struct origin *origin)
 {
-	struct origin_census census = {0};
+	struct server_census census = {0};
 
-	for (size_t i = 0; i < origin->state->n_servers; i++) {
-		enum server_state state = origin_server_state(origin, i);
-
-		if (origin_conf_server(origin, i)->is_backup) {
-			census.n_backups_up += state == SERVER_UP;
-		} else {
-			census.n_primaries += state != SERVER_DRAINED;
-			census.n_primaries_up += state == SERVER_UP;
-		}
-	}
-	return census;
-}
-
-/* So few are left that they would fall over: better to spread what comes over all, and find that
- * some of those that are down work. */
-static bool origin_is_panic(const struct origin *origin, const struct origin_census *census)
-{
-	return census->n_backups_up == 0 &&
-	       census->n_primaries_up * 100 <
-		   origin->conf->health.panic_percent * census->n_primaries;
+	for (size_t i = 0; i < origin->state->n_servers; i++)
+		server_census_add(&census, origin_server_state(origin, i),
+				  origin_conf_server(origin, i)->is_backup);
+	return server_census_is_panic(&census, origin->conf->health.panic_percent);
 }
 
 /* Maglev's table follows health only: a weight that grows by the second would remake it as
@@ -69,8 +46,7 @@ static uint32_t origin_weight(const struct origin *origin, size_t i)
 
 static void origin_mark_healthy(struct origin *origin)
 {
-	struct origin_census census = origin_count(origin);
-	bool is_panic = origin_is_panic(origin, &census);
+	bool is_panic = origin_is_panic(origin);
 
 	for (size_t i = 0; i < origin->state->n_servers; i++) {
 		struct balance_candidate *candidate = &origin->state->candidates[i];

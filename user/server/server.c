@@ -165,6 +165,22 @@ enum server_state server_state(const struct server *server, uint64_t now_ms)
 	return SERVER_UP;
 }
 
+void server_census_add(struct server_census *census, enum server_state state, bool is_backup)
+{
+	if (is_backup) {
+		census->n_backups_up += state == SERVER_UP;
+	} else {
+		census->n_primaries += state != SERVER_DRAINED;
+		census->n_primaries_up += state == SERVER_UP;
+	}
+}
+
+bool server_census_is_panic(const struct server_census *census, uint32_t panic_percent)
+{
+	return census->n_backups_up == 0 &&
+	       census->n_primaries_up * 100 < panic_percent * census->n_primaries;
+}
+
 void server_set_checked(struct server *server, bool is_up, uint64_t now_ms)
 {
 	/* Written before the state: nobody may see it up with its full share. */

@@ -9,6 +9,7 @@
 #define PENSTOCK_SERVER_SERVER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/addr.h"
@@ -81,6 +82,20 @@ struct server_counts {
 };
 
 void server_read_counts(const struct server *server, struct server_counts *ret_counts);
+
+/* Servers of one origin by state: from them follows, in all lanes, whether servers that are not up
+ * are used too. Zero before the first. */
+struct server_census {
+	size_t n_primaries; /* no backups, and not drained */
+	size_t n_primaries_up;
+	size_t n_backups_up;
+};
+
+void server_census_add(struct server_census *census, enum server_state state, bool is_backup);
+
+/* So few are left that they would fall over: better to spread what comes over all that are not
+ * drained, and find that some of those that are down work. */
+bool server_census_is_panic(const struct server_census *census, uint32_t panic_percent);
 
 /*
  * Counts up whenever any server comes, goes, or changes its state: readers that publish (steer)

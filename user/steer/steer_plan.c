@@ -68,31 +68,29 @@ static uint32_t plan_weight_unit(const struct conf_origin *origin)
 	return unit;
 }
 
-/*
- * Which servers get new flows: those that are up, backups only where no other is; where fewer are
- * up than the origin's panic share, all but those that the operator drained, since then the checks
- * are more likely wrong than the servers.
- */
+/* Which servers get new flows: those that are up or, in panic, all that are not drained; of these
+ * the backups only where there is no other. */
 static void plan_choose(const struct conf_origin *origin, bool *is_chosen, uint64_t now_ms)
 {
 	enum server_state states[PENSTOCK_MAX_SERVERS];
-	size_t n_up = 0, n_main = 0, n_usable = 0;
-	bool is_panic;
+	struct server_census census = {0};
+	bool is_panic, backups = true;
 
 	for (size_t i = 0; i < origin->n_servers; i++) {
 		struct server *server = server_get(origin->identity, &origin->servers[i].addr);
 
 		states[i] = server ? server_state(server, now_ms) : SERVER_UP;
-		n_usable += states[i] != SERVER_DRAINED;
-		n_up += states[i] == SERVER_UP;
-		n_main += states[i] == SERVER_UP && !origin->servers[i].is_backup;
+		server_census_add(&census, states[i], origin->servers[i].is_backup);
 		server_unref(server);
 	}
-	is_panic = n_up == 0 || n_up * 100 < n_usable * origin->health.panic_percent;
+	is_panic = server_census_is_panic(&census, origin->health.panic_percent);
+	for (size_t i = 0; i < origin->n_servers; i++) {
+		is_chosen[i] =
+		    states[i] == SERVER_UP || (is_panic && states[i] != SERVER_DRAINED);
+		backups &= !is_chosen[i] || origin->servers[i].is_backup;
+	}
 	for (size_t i = 0; i < origin->n_servers; i++)
-		is_chosen[i] = is_panic ? states[i] != SERVER_DRAINED
-					: states[i] == SERVER_UP &&
-					      (n_main == 0 || !origin->servers[i].is_backup);
+		is_chosen[i] &= origin->servers[i].is_backup == backups;
 }
 
 /* Each server as often as its weight says, and at least once. */
