@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "node.h"
 #include "penstock/limits.h"
 #include "server/server.h"
@@ -310,6 +311,28 @@ static void test_no_panic(void **state)
 	assert_int_equal(service_at(80).n_servers, 0);
 	server_unref(server);
 	conf_unref(conf);
+}
+
+/* Connections of another lane, in another thread, have found that a server refuses: nobody
+ * publishes for that, nor when its time is over. */
+static void test_ejected_server(void **state)
+{
+	struct conf *conf = services_of("\"203.0.113.2:8080\", \"203.0.113.3:8080\"", NULL);
+	struct server *first = known_server(conf, 0), *second = known_server(conf, 1);
+	time_t deadline = time(NULL) + 20;
+
+	(void)state;
+	publish(conf);
+	while (service_at(80).n_servers == 2 && time(NULL) < deadline) {
+		server_eject(first, clock_now_ms() + 1000);
+		assert_int_equal(loop_run_once(loop, 100), 0);
+	}
+	expect_only("203.0.113.3");
+	while (service_at(80).n_servers == 1 && time(NULL) < deadline)
+		assert_int_equal(loop_run_once(loop, 100), 0);
+	assert_int_equal(service_at(80).n_servers, 2);
+	server_unref(first);
+	server_unref(second);
 }
 
 static void test_unreachable_server(void **state)
@@ -628,6 +651,7 @@ static const struct CMUnitTest plain_tests[] = {
     TEST(test_drained_servers),
     TEST(test_panic_and_backups),
     TEST(test_no_panic),
+    TEST(test_ejected_server),
     TEST(test_unreachable_server),
     TEST(test_no_room_is_taken_back),
     TEST(test_publish_without_privilege),

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/server.h"
 #include "steer/steer_internal.h"
 
 #define STEER_SWEEP_PAUSE_MS 1000 /* between two passes over the table, and for retired sets */
@@ -223,8 +224,22 @@ static void steer_drop_services(struct steer *steer, const struct published *bef
 			bpf_map_delete_elem(steer->maps.services, &before->services[i].key);
 }
 
-int steer_publish(struct steer *steer, const struct conf *conf)
+static void steer_take(struct steer *steer, struct conf *conf, const struct steer_plan *plan,
+		       uint64_t changes)
 {
+	steer_plan_done(&steer->published);
+	steer->published = *plan;
+	steer->changes = changes;
+	steer->udp_idle_s = conf->steer.udp_idle_s;
+	steer->tcp_idle_s = conf->steer.tcp_idle_s;
+	conf_ref(conf);
+	conf_unref(steer->conf);
+	steer->conf = conf;
+}
+
+int steer_publish(struct steer *steer, struct conf *conf)
+{
+	uint64_t changes = server_changes();
 	struct steer_plan plan;
 	struct published before;
 	int err = steer_plan_make(conf, &plan);
@@ -245,10 +260,7 @@ int steer_publish(struct steer *steer, const struct conf *conf)
 		steer_plan_done(&plan);
 	} else {
 		steer_drop_services(steer, &before, &plan);
-		steer_plan_done(&steer->published);
-		steer->published = plan;
-		steer->udp_idle_s = conf->steer.udp_idle_s;
-		steer->tcp_idle_s = conf->steer.tcp_idle_s;
+		steer_take(steer, conf, &plan, changes);
 		/* A packet that read a service just now may still ask for its old set: those go
 		 * with the timer. */
 		steer->has_leftovers = true;
@@ -271,11 +283,25 @@ static void steer_clean(struct steer *steer)
 	free(now.services);
 }
 
+/* The state of a server is another one than when the plan was made, or may be by now. */
+static bool steer_is_stale(const struct steer *steer)
+{
+	bool is_stale = steer->conf && server_changes() != steer->changes;
+
+	for (size_t i = 0; i < steer->published.n_services; i++)
+		is_stale |= steer->published.services[i].has_ejected;
+	return is_stale;
+}
+
 static void steer_on_timer(struct timer *timer)
 {
 	struct steer *steer = container_of(timer, struct steer, timer);
+	int err = 0;
 
 	steer_clean(steer);
+	if (steer_is_stale(steer))
+		err = steer_publish(steer, steer->conf);
+	(void)err; /* it stays stale, and so is tried again */
 	loop_timer_arm(steer->loop, timer,
 		       steer_sweep(steer) > 0 ? STEER_SWEEP_STEP_MS : STEER_SWEEP_PAUSE_MS);
 }
@@ -300,5 +326,6 @@ void steer_free(struct steer *steer)
 		return;
 	timer_cancel(&steer->timer);
 	steer_plan_done(&steer->published);
+	conf_unref(steer->conf);
 	free(steer);
 }

@@ -35,10 +35,11 @@ bool steer_is_wanted(const struct conf *conf);
 /*
  * Makes the maps say what `conf` says. New server sets are written before a service names them, and
  * old ones removed a while after, so a packet finds the old or the new, never a half. Flows of
- * services that stay are untouched. Servers that are down get no new flows: publish again when that
- * changes. 0 or -errno; on failure the services are as before.
+ * services that stay are untouched. Servers that are not up get no new flows; that is looked at
+ * anew each second, and by publishing again at once. Takes a reference. 0 or -errno; on failure the
+ * services are as before.
  */
-int steer_publish(struct steer *steer, const struct conf *conf) MUST_CHECK;
+int steer_publish(struct steer *steer, struct conf *conf) MUST_CHECK;
 
 /*
  * {"services": [{"name", "address", "protocol", "origin", "flows", "to_origin": {"packets",

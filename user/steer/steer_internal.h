@@ -20,6 +20,7 @@ struct steer_service {
 	char *name; /* of the listener */
 	char *origin; /* its name */
 	struct server_value *servers; /* value.n_servers, each as often as its weight says */
+	bool has_ejected; /* one is left out that will come back by itself */
 };
 
 struct steer_plan {
@@ -40,7 +41,9 @@ struct steer {
 	struct steer_maps maps;
 	struct loop *loop;
 	struct timer timer;
+	struct conf *conf; /* what was published last, and so again; NULL: nothing yet */
 	struct steer_plan published;
+	uint64_t changes; /* server_changes() before it was made */
 	uint32_t next_service_id;
 	uint32_t next_server_set;
 	bool has_leftovers; /* server sets that no service names any more */

@@ -70,23 +70,25 @@ static uint32_t plan_weight_unit(const struct conf_origin *origin)
 
 /* Which servers get new flows: those that are up or, in panic, all that are not drained; of these
  * the backups only where there is no other. */
-static void plan_choose(const struct conf_origin *origin, bool *is_chosen, uint64_t now_ms)
+static void plan_choose(const struct conf_origin *origin, uint64_t now_ms, bool *is_chosen,
+			bool *ret_has_ejected)
 {
 	enum server_state states[PENSTOCK_MAX_SERVERS];
 	struct server_census census = {0};
 	bool is_panic, backups = true;
 
+	*ret_has_ejected = false;
 	for (size_t i = 0; i < origin->n_servers; i++) {
 		struct server *server = server_get(origin->identity, &origin->servers[i].addr);
 
 		states[i] = server ? server_state(server, now_ms) : SERVER_UP;
 		server_census_add(&census, states[i], origin->servers[i].is_backup);
+		*ret_has_ejected |= states[i] == SERVER_EJECTED;
 		server_unref(server);
 	}
 	is_panic = server_census_is_panic(&census, origin->health.panic_percent);
 	for (size_t i = 0; i < origin->n_servers; i++) {
-		is_chosen[i] =
-		    states[i] == SERVER_UP || (is_panic && states[i] != SERVER_DRAINED);
+		is_chosen[i] = states[i] == SERVER_UP || (is_panic && states[i] != SERVER_DRAINED);
 		backups &= !is_chosen[i] || origin->servers[i].is_backup;
 	}
 	for (size_t i = 0; i < origin->n_servers; i++)
@@ -100,7 +102,7 @@ static int plan_servers(const struct conf_origin *origin, struct steer_service *
 	bool is_chosen[PENSTOCK_MAX_SERVERS];
 	uint16_t n = 0;
 
-	plan_choose(origin, is_chosen, clock_now_ms());
+	plan_choose(origin, clock_now_ms(), is_chosen, &service->has_ejected);
 	service->servers = calloc(PLAN_MAX_ENTRIES, sizeof(*service->servers));
 	if (!service->servers)
 		return -ENOMEM;

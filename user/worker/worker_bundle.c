@@ -189,7 +189,7 @@ static void worker_start_sockmap(struct bundle *bundle)
 		relay_sockmap_refuse("the maps of the sockmap cannot be mapped into memory");
 }
 
-static int worker_publish(struct worker *worker, struct bundle *bundle, const struct conf *conf)
+static int worker_publish(struct worker *worker, struct bundle *bundle, struct conf *conf)
 {
 	int err = worker_start_steer(worker, bundle);
 

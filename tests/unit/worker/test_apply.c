@@ -104,7 +104,7 @@ bool steer_is_wanted(const struct conf *conf)
 	return true;
 }
 
-int steer_publish(struct steer *steer, const struct conf *conf)
+int steer_publish(struct steer *steer, struct conf *conf)
 {
 	(void)steer, (void)conf;
 	return hear("publish");
