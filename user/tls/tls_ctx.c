@@ -56,7 +56,8 @@ uint8_t tls_ctx_wanted(enum conf_kernel_tls both, enum conf_kernel_tls receive,
 
 SSL_CTX *tls_ctx_new_common(bool is_server, const struct conf_tls_policy *policy)
 {
-	SSL_CTX *ssl_ctx = SSL_CTX_new(is_server ? TLS_server_method() : TLS_client_method());
+	SSL_CTX *ssl_ctx = SSL_CTX_new_ex(NULL, tls_kdf_properties(),
+					  is_server ? TLS_server_method() : TLS_client_method());
 
 	if (!ssl_ctx)
 		return NULL;

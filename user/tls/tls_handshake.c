@@ -32,6 +32,7 @@ int tls_init(bool kernel_tls_allowed)
 	 * opened. */
 	if (OPENSSL_init_ssl(0, NULL) != 1 || RAND_bytes(&seed, sizeof(seed)) != 1)
 		return -ENOTSUP;
+	tls_kdf_init();
 	err = tls_bio_init();
 	if (!err)
 		err = tls_record_init();

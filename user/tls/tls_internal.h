@@ -265,6 +265,11 @@ void tls_wipe_init(void);
 void tls_wipe_begin(void);
 void tls_wipe_end(void);
 
+/* tls_kdf.c: secrets of TLS 1.3 derived with less work around it. init() comes after OpenSSL's own;
+ * properties are those that an SSL_CTX takes it by, NULL where it cannot be used. */
+void tls_kdf_init(void);
+const char *tls_kdf_properties(void);
+
 /* tls_certificate.c: a certificate of either side. */
 
 struct tls_staple {
