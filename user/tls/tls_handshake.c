@@ -27,7 +27,7 @@ int tls_init(bool kernel_tls_allowed)
 	unsigned char seed;
 	int err;
 
-	tls_wipe_init();
+	tls_memory_init(!TLS_MEMORY_IS_WATCHED);
 	/* Reads the host's OpenSSL settings and seeds the generator while files can still be
 	 * opened. */
 	if (OPENSSL_init_ssl(0, NULL) != 1 || RAND_bytes(&seed, sizeof(seed)) != 1)

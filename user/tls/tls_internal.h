@@ -259,9 +259,22 @@ bool tls_pem_has_error(void);
 /* The oldest error in OpenSSL's queue as words. */
 const char *tls_openssl_reason(void);
 
-/* tls_wipe.c: between these two, what OpenSSL frees in this thread is wiped. init() comes before
- * all else of OpenSSL. */
-void tls_wipe_init(void);
+/* Sanitizers are to see every block come and go. */
+#if defined(__SANITIZE_ADDRESS__)
+#define TLS_MEMORY_IS_WATCHED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define TLS_MEMORY_IS_WATCHED 1
+#else
+#define TLS_MEMORY_IS_WATCHED 0
+#endif
+#else
+#define TLS_MEMORY_IS_WATCHED 0
+#endif
+
+/* tls_memory.c. init() comes before all else of OpenSSL; `keeps`: freed blocks are kept for later
+ * ones. Between the other two, what OpenSSL frees in this thread is wiped. */
+void tls_memory_init(bool keeps);
 void tls_wipe_begin(void);
 void tls_wipe_end(void);
 
