@@ -6,8 +6,10 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -119,6 +121,43 @@ def test_a_fuzzer_needs_a_corpus(project):
     assert run("corpus") == (0, "1 passed, 0 failed, 0 skipped")
     binary.write_text("#!/bin/sh\nexit 77\n")
     assert run("corpus") == (1, "0 passed, 1 failed, 0 skipped")
+
+
+# The first ends when it is asked to, the second does not, and has a child that does not either.
+SLEEPS = "#!/bin/sh\necho $$ >>pids\nexec sleep 1000\n"
+IGNORES = "#!/bin/sh\ntrap '' TERM\nsleep 1000 &\necho $$ $! >>pids\nwait\n"
+
+
+def is_alive(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_what_runs_ends_with_the_runner(project, number):
+    folder, add, _ = project
+    add("test_sleeps", SLEEPS)
+    add("test_ignores", IGNORES)
+    pids = folder / "pids"
+    pids.touch()
+    with subprocess.Popen([sys.executable, "tools/run-tests", "unit"], cwd=folder, stdout=subprocess.PIPE, text=True,
+                          start_new_session=True) as runner_process:
+        try:
+            while len(pids.read_text().split()) < 2 + ((os.cpu_count() or 1) > 1):
+                assert runner_process.poll() is None
+                time.sleep(0.01)
+            runner_process.send_signal(number)
+            output, _ = runner_process.communicate(timeout=60)
+        finally:
+            left = [pid for pid in map(int, pids.read_text().split()) if is_alive(pid)]
+            for pid in left:
+                os.kill(pid, signal.SIGKILL)
+            runner_process.kill()
+    assert runner_process.returncode == 128 + number
+    assert output.splitlines()[-1] == f"stopped by {number.name}"
+    assert not left
 
 
 def test_an_unknown_suite_is_refused(project):
