@@ -428,6 +428,13 @@ static void test_large_bodies(void **state)
 	carry_both_ways(CONF_RELAY_COPY, "copy");
 }
 
+static bool ends_with(const struct rig_end *end, const char *text)
+{
+	size_t len = strlen(text);
+
+	return end->len_bytes >= len && memcmp(end->data + end->len_bytes - len, text, len) == 0;
+}
+
 static void test_large_chunked_down(void **state)
 {
 	static const char head[] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -457,11 +464,11 @@ static void test_large_chunked_down(void **state)
 		rig_read(rig, &rig->client, rig->client.len_bytes + 1);
 	}
 	assert_int_equal(rig->n_records, 1);
-	do { /* what the kernel holds yet */
+	while (!ends_with(&rig->client, H1_LAST_CHUNK)) { /* what the kernel holds yet */
 		seen = rig->client.len_bytes;
-		rig_settle(rig);
-		rig_read(rig, &rig->client, 0);
-	} while (rig->client.len_bytes > seen);
+		rig_read(rig, &rig->client, seen + 1);
+		assert_true(rig->client.len_bytes > seen);
+	}
 	assert_memory_equal(rig->client.data, head, sizeof(head) - 1);
 	assert_int_equal(h1_chunked_decode(&chunked, rig->client.data + sizeof(head) - 1,
 					   rig->client.len_bytes - (sizeof(head) - 1), &payload,
