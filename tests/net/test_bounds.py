@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a source may have, how fast a stream may be, and servers that go down or move."""
 import json
+import os
 import re
+import signal
 import socket
 
 import lab as laboratory
@@ -196,6 +198,41 @@ def test_hosts_file_and_localhost(lab, start):
         assert client.recv(1) == b"y"
         client.close()
         origin.close()
+
+
+def test_files_about_names_are_followed(lab, start):
+    """Without a reload, and though the configuration's own files are not watched; a new worker has them too."""
+    resolv, hosts = lab.directory / "resolv.conf", lab.directory / "hosts"
+    resolv.write_text(f"nameserver {lab.origins[0].address}\n")
+    hosts.write_text("127.0.0.1 localhost\n")
+    for file in (resolv, hosts):
+        file.chmod(0o644)
+    dns = [laboratory.Dnsmasq(origin, {"db.example.com": origin.address}, name=f"dns{i}")
+           for i, origin in enumerate(lab.origins)]
+    daemon = start(config(lab, origin={"servers": [f"db.example.com:{ORIGIN_PORT}"]}),
+                   prefix=(*with_file_at(resolv, "/etc/resolv.conf"), *with_file_at(hosts, "/etc/hosts")[2:]))
+
+    def address_is(address):
+        laboratory.wait_until(lambda: list(servers(daemon)) == [f"{address}:{ORIGIN_PORT}"], f"the name has {address}")
+
+    address_is(lab.origins[0].address)
+    generation = daemon.status()["generation"]
+    resolv.write_text(f"# another network\nnameserver {lab.origins[1].address}\n")
+    address_is(lab.origins[1].address)
+    hosts.write_text("192.0.2.9 db.example.com\n")
+    address_is("192.0.2.9")
+    os.kill(daemon.status()["pid"], signal.SIGKILL)
+    daemon.process.wait_line("a new worker serves")
+    address_is("192.0.2.9")
+    hosts.write_text("")
+    address_is(lab.origins[1].address)
+    assert daemon.status()["generation"] == generation
+    # The configuration's own go before them, from the next reload on.
+    daemon.reload(config(lab, origin={"servers": [f"db.example.com:{ORIGIN_PORT}"]},
+                         resolver={"servers": [lab.origins[0].address]}))
+    address_is(lab.origins[0].address)
+    for server in dns:
+        server.stop()
 
 
 def test_names_without_an_address_are_shown_with_the_reason(lab, start):

@@ -183,6 +183,7 @@ static void broker_drain(struct broker *broker)
 	broker_answer(broker, "refused", "penstock is stopping\n");
 	broker_drop_next(broker);
 	file_watch_clear(broker->file_watch);
+	file_watch_clear(broker->names_watch);
 	generation_free(&broker->current);
 	listeners_done(&broker->host.listeners);
 	if (!has_worker || bundle_send_drain(broker->child.socket_fd))
@@ -285,6 +286,7 @@ static void broker_done(struct broker *broker)
 	generation_free(&broker->current);
 	control_free(broker->control);
 	file_watch_free(broker->file_watch);
+	file_watch_free(broker->names_watch);
 	host_done(&broker->host);
 	if (broker->signal_watch.fd >= 0)
 		close(broker->signal_watch.fd);
@@ -313,7 +315,8 @@ static int broker_prepare_start(struct broker *broker)
 	broker->control =
 	    control_new(broker->loop, broker->host.runtime.control_fd, broker_on_reload, broker);
 	broker->file_watch = file_watch_new(broker->loop, broker_on_files, broker);
-	return broker->control && broker->file_watch ? 0 : -ENOMEM;
+	broker->names_watch = file_watch_new(broker->loop, broker_on_names, broker);
+	return broker->control && broker->file_watch && broker->names_watch ? 0 : -ENOMEM;
 }
 
 /* What could not be started was told already. */

@@ -81,6 +81,11 @@ void file_watch_free(struct file_watch *watch);
 
 /* Watches the files of this bundle, and no others. 0, or -errno: then none is watched. */
 int file_watch_set(struct file_watch *watch, const struct bundle *bundle) MUST_CHECK;
+
+/* As file_watch_set(), but these paths: also where the bundle has no such file, and one may come.
+ */
+int file_watch_set_paths(struct file_watch *watch, const struct bundle *bundle,
+			 const char *const *paths, size_t n_paths) MUST_CHECK;
 void file_watch_clear(struct file_watch *watch);
 
 /* ---- broker_plane.c: the steer lane's kernel side ---- */
@@ -229,6 +234,7 @@ struct broker {
 	bool reload_wanted;
 	bool files_changed; /* a reload of the same text is wanted */
 	struct file_watch *file_watch;
+	struct file_watch *names_watch;
 	struct generation current;
 	struct generation next; /* conf NULL: nothing is on offer */
 	struct conf_diag *next_diag; /* its warnings */
@@ -236,6 +242,24 @@ struct broker {
 
 /* The loop ends, and with it the process. */
 void broker_stop(struct broker *broker, int exit_status);
+
+/* ---- broker_names.c: /etc/hosts and /etc/resolv.conf ---- */
+
+#define BROKER_NAMES_FILES 2
+extern const char *const broker_names_files[BROKER_NAMES_FILES];
+
+/* Is a server a host name? */
+bool broker_has_names(const struct conf *conf);
+
+/* Of broker_load.c: adds those that the host has. 0 or -errno. */
+int broker_load_names(struct bundle *bundle) MUST_CHECK;
+
+/* For the configuration in force. */
+void broker_watch_names(struct broker *broker);
+
+/* To a worker that serves. */
+void broker_send_names(struct broker *broker);
+void broker_on_names(void *argument, const char *path);
 
 /* ---- broker_reload.c ---- */
 

@@ -85,17 +85,18 @@ static int load_system_ca(const struct conf *conf, struct load *load)
 	return 0;
 }
 
-/* Where a server is a host name. Without the file DNS alone is asked. */
-static int load_hosts(const struct conf *conf, struct load *load)
+/* Without them DNS alone is asked, at the servers that are known. */
+int broker_load_names(struct bundle *bundle)
 {
-	for (size_t i = 0; i < conf->n_origins; i++)
-		for (size_t j = 0; j < conf->origins[i]->n_servers; j++)
-			if (conf->origins[i]->servers[j].is_name)
-				return access(BUNDLE_HOSTS_PATH, F_OK)
-					   ? 0
-					   : load_file(load, &(struct conf_file){
-								 .path = BUNDLE_HOSTS_PATH});
-	return 0;
+	int err = 0;
+
+	for (size_t i = 0; i < BROKER_NAMES_FILES && !err; i++) {
+		int fd = load_open(broker_names_files[i]);
+
+		if (fd >= 0)
+			err = bundle_add(bundle, BUNDLE_FILE, broker_names_files[i], 0, fd);
+	}
+	return err;
 }
 
 static int load_files(const struct conf *conf, struct bundle *bundle, struct conf_diag *diag)
@@ -106,7 +107,7 @@ static int load_files(const struct conf *conf, struct bundle *bundle, struct con
 	if (!err)
 		err = load_system_ca(conf, &load);
 	if (!err)
-		err = load_hosts(conf, &load);
+		err = broker_has_names(conf) ? broker_load_names(bundle) : 0;
 	if (err)
 		conf_diag_add(diag, nowhere, "cannot hold the files open: %s", strerror(-err));
 	return conf_diag_errors(diag) ? -EINVAL : 0;

@@ -103,6 +103,7 @@ static void broker_commit(struct broker *broker)
 	broker->current = broker->next;
 	broker->next = (struct generation){0};
 	broker_watch_files(broker);
+	broker_watch_names(broker);
 }
 
 static void broker_report_taken(struct broker *broker, const char *worker_text)
@@ -128,6 +129,8 @@ static void broker_taken(struct broker *broker, const char *worker_text)
 	} else {
 		log_info("a new worker serves",
 			 LOG_INT("generation", broker->current.bundle->generation));
+		if (broker_has_names(broker->current.conf))
+			broker_send_names(broker);
 	}
 	broker_notify_ready(broker);
 }

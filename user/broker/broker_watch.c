@@ -103,6 +103,9 @@ static int watch_add_folders(struct file_watch *watch, const char *path)
 	char real[PATH_MAX];
 	int err = watch_add_way(watch, path), real_err = 0;
 
+	/* One that is mounted over the name, as containers have them, is in a folder elsewhere. */
+	if (inotify_add_watch(watch->watch.fd, path, IN_CLOSE_WRITE) < 0 && errno == ENOSPC)
+		err = -ENOSPC;
 	if (realpath(path, real))
 		real_err = watch_add_way(watch, real);
 	return real_err ? real_err : err;
@@ -181,18 +184,19 @@ void file_watch_free(struct file_watch *watch)
 	free(watch);
 }
 
-static int watch_add(struct file_watch *watch, const struct bundle_entry *entry)
+/* `fd`: as it was taken; negative: there was none. */
+static int watch_add(struct file_watch *watch, const char *path, int fd)
 {
 	struct watched_file *file = &watch->files[watch->n_files];
 	struct stat st;
 
-	file->path = strdup(entry->name);
+	file->path = strdup(path);
 	if (!file->path)
 		return -ENOMEM;
 	watch->n_files++;
-	if (!fstat(entry->fd, &st))
+	if (fd >= 0 && !fstat(fd, &st))
 		file->state = watch_state(&st);
-	return watch_add_folders(watch, entry->name);
+	return watch_add_folders(watch, path);
 }
 
 static int watch_open(struct file_watch *watch, size_t n_files_max)
@@ -207,6 +211,17 @@ static int watch_open(struct file_watch *watch, size_t n_files_max)
 	return loop_watch(watch->loop, &watch->watch, EPOLLIN);
 }
 
+static int watch_finish(struct file_watch *watch, int err)
+{
+	if (err) {
+		file_watch_clear(watch);
+		return err;
+	}
+	/* What changed since it was opened has no event any more. */
+	loop_timer_arm(watch->loop, &watch->settle_timer, WATCH_SETTLE_MS);
+	return 0;
+}
+
 int file_watch_set(struct file_watch *watch, const struct bundle *bundle)
 {
 	int err;
@@ -215,12 +230,18 @@ int file_watch_set(struct file_watch *watch, const struct bundle *bundle)
 	err = watch_open(watch, bundle->n_entries);
 	for (size_t i = 0; i < bundle->n_entries && !err; i++)
 		if (bundle->entries[i].kind == BUNDLE_FILE)
-			err = watch_add(watch, &bundle->entries[i]);
-	if (err) {
-		file_watch_clear(watch);
-		return err;
-	}
-	/* What changed since it was opened has no event any more. */
-	loop_timer_arm(watch->loop, &watch->settle_timer, WATCH_SETTLE_MS);
-	return 0;
+			err = watch_add(watch, bundle->entries[i].name, bundle->entries[i].fd);
+	return watch_finish(watch, err);
+}
+
+int file_watch_set_paths(struct file_watch *watch, const struct bundle *bundle,
+			 const char *const *paths, size_t n_paths)
+{
+	int err;
+
+	file_watch_clear(watch);
+	err = watch_open(watch, n_paths);
+	for (size_t i = 0; i < n_paths && !err; i++)
+		err = watch_add(watch, paths[i], bundle_find(bundle, BUNDLE_FILE, paths[i], 0));
+	return watch_finish(watch, err);
 }

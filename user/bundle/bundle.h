@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the broker hands to the worker over one SOCK_SEQPACKET pair: a generation number and named
- * descriptors. The worker answers each bundle with one reply. Nothing else goes from the worker to
- * the broker.
+ * descriptors. The worker answers each bundle that is a configuration with one reply. Nothing else
+ * goes from the worker to the broker.
  */
 #ifndef PENSTOCK_BUNDLE_BUNDLE_H
 #define PENSTOCK_BUNDLE_BUNDLE_H
@@ -42,10 +42,16 @@ struct bundle {
 	size_t n_entries;
 };
 
-/* A BUNDLE_FILE that comes where a server is a host name, if the host has it. */
+/* Each a BUNDLE_FILE that comes where a server is a host name, if the host has it. */
 #define BUNDLE_HOSTS_PATH "/etc/hosts"
+#define BUNDLE_RESOLV_PATH "/etc/resolv.conf"
 
-enum bundle_message { BUNDLE_MESSAGE_BUNDLE, BUNDLE_MESSAGE_DRAIN, BUNDLE_MESSAGE_MAX };
+enum bundle_message {
+	BUNDLE_MESSAGE_BUNDLE,
+	BUNDLE_MESSAGE_DRAIN,
+	BUNDLE_MESSAGE_NAMES, /* with the two files above alone, as they are now; not answered */
+	BUNDLE_MESSAGE_MAX
+};
 
 struct bundle *bundle_new(uint64_t generation) MUST_CHECK;
 
@@ -77,12 +83,13 @@ int bundle_read(int fd, size_t max_bytes, char **ret_data, size_t *ret_len_bytes
 
 /* Blocking. 0 or -errno. */
 int bundle_send(int socket_fd, const struct bundle *bundle) MUST_CHECK;
+int bundle_send_names(int socket_fd, const struct bundle *bundle) MUST_CHECK;
 /* The second time it means: end at once. */
 int bundle_send_drain(int socket_fd) MUST_CHECK;
 
 /* Waits for one whole message; every field is checked. `ret_bundle` is set for
- * BUNDLE_MESSAGE_BUNDLE, else NULL. 0, -EPIPE where the other side is gone, -EPROTO, -errno. After
- * a failure the socket is of no more use. */
+ * BUNDLE_MESSAGE_BUNDLE and BUNDLE_MESSAGE_NAMES, else NULL. 0, -EPIPE where the other side is
+ * gone, -EPROTO, -errno. After a failure the socket is of no more use. */
 int bundle_recv(int socket_fd, enum bundle_message *ret_message,
 		struct bundle **ret_bundle) MUST_CHECK;
 

@@ -165,10 +165,10 @@ static int wire_send_entries(int socket_fd, const struct bundle *bundle, struct 
 	return 0;
 }
 
-int bundle_send(int socket_fd, const struct bundle *bundle)
+static int wire_send_bundle(int socket_fd, enum bundle_message message, const struct bundle *bundle)
 {
 	struct wire_head head = {.magic = WIRE_BUNDLE_MAGIC,
-				 .message = BUNDLE_MESSAGE_BUNDLE,
+				 .message = message,
 				 .generation = bundle->generation,
 				 .n_entries = bundle->n_entries};
 	struct wire_packet *packet = malloc(sizeof(*packet));
@@ -180,6 +180,16 @@ int bundle_send(int socket_fd, const struct bundle *bundle)
 		err = wire_send_entries(socket_fd, bundle, packet);
 	free(packet);
 	return err;
+}
+
+int bundle_send(int socket_fd, const struct bundle *bundle)
+{
+	return wire_send_bundle(socket_fd, BUNDLE_MESSAGE_BUNDLE, bundle);
+}
+
+int bundle_send_names(int socket_fd, const struct bundle *bundle)
+{
+	return wire_send_bundle(socket_fd, BUNDLE_MESSAGE_NAMES, bundle);
 }
 
 int bundle_send_drain(int socket_fd)
@@ -248,16 +258,16 @@ static int wire_recv_entries(int socket_fd, struct wire_packet *packet, uint64_t
 
 static int wire_parse_head(struct wire_packet *packet, struct wire_head *ret_head)
 {
-	bool is_bundle;
+	bool may_hold;
 
 	if (packet->n_fds || packet->len_bytes != sizeof(*ret_head)) {
 		wire_close_fds(packet, 0);
 		return -EPROTO;
 	}
 	memcpy(ret_head, packet->data, sizeof(*ret_head));
-	is_bundle = ret_head->message == BUNDLE_MESSAGE_BUNDLE;
+	may_hold = ret_head->message != BUNDLE_MESSAGE_DRAIN;
 	if (ret_head->magic != WIRE_BUNDLE_MAGIC || ret_head->message >= BUNDLE_MESSAGE_MAX ||
-	    ret_head->n_entries > BUNDLE_ENTRIES_MAX || (!is_bundle && ret_head->n_entries))
+	    ret_head->n_entries > BUNDLE_ENTRIES_MAX || (!may_hold && ret_head->n_entries))
 		return -EPROTO;
 	return 0;
 }
@@ -288,7 +298,7 @@ int bundle_recv(int socket_fd, enum bundle_message *ret_message, struct bundle *
 
 	if (!err)
 		err = wire_parse_head(packet, &head);
-	if (!err && head.message == BUNDLE_MESSAGE_BUNDLE)
+	if (!err && head.message != BUNDLE_MESSAGE_DRAIN)
 		err = wire_recv_bundle(socket_fd, packet, &head, &bundle);
 	free(packet);
 	if (err)

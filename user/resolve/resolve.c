@@ -136,6 +136,8 @@ static void resolve_answer(void *argument, int status, int timeouts UNUSED,
 	name->is_asking = false;
 	if (name->is_stopped)
 		resolve_free(name);
+	else if (status == ARES_ECANCELLED) /* others are asked */
+		resolve_ask_after(name, 0);
 	else if (status == ARES_SUCCESS)
 		resolve_answered(name, answer);
 	else
@@ -194,6 +196,40 @@ void resolve_stop(struct resolve_name *name)
 		resolve_free(name);
 }
 
+/* Those that are asked for look again when their answer comes, or when its time is over. */
+static void resolver_look_again(struct resolver *resolver)
+{
+	list_for_each (node, &resolver->names) {
+		struct resolve_name *name = container_of(node, struct resolve_name, node);
+
+		if (!name->is_asking)
+			resolve_ask_after(name, 0);
+	}
+}
+
+int resolver_set_servers(struct resolver *resolver, const char *servers, const char *system,
+			 size_t system_len_bytes)
+{
+	char of_system[RESOLVE_SERVERS_MAX];
+	int status;
+
+	if (!servers) {
+		resolve_conf_servers(system, system_len_bytes, of_system);
+		servers = of_system;
+	}
+	if (!*servers || strcmp(servers, resolver->servers) == 0)
+		return 0;
+	if (strlen(servers) >= sizeof(resolver->servers))
+		return -EINVAL;
+	ares_cancel(resolver->channel); /* they cannot be changed while one is asked */
+	status = ares_set_servers_ports_csv(resolver->channel, servers);
+	resolver_look_again(resolver);
+	if (status != ARES_SUCCESS)
+		return status == ARES_ENOMEM ? -ENOMEM : -EINVAL;
+	memcpy(resolver->servers, servers, strlen(servers) + 1);
+	return 0;
+}
+
 int resolver_set_hosts(struct resolver *resolver, const char *text, size_t len_bytes)
 {
 	char *copy;
@@ -208,12 +244,7 @@ int resolver_set_hosts(struct resolver *resolver, const char *text, size_t len_b
 	free(resolver->hosts);
 	resolver->hosts = copy;
 	resolver->hosts_len = len_bytes;
-	list_for_each (node, &resolver->names) {
-		struct resolve_name *name = container_of(node, struct resolve_name, node);
-
-		if (!name->is_asking) /* else it looks again when its answer's time is over */
-			resolve_ask_after(name, 0);
-	}
+	resolver_look_again(resolver);
 	return 0;
 }
 

@@ -17,10 +17,18 @@ struct resolver;
 struct resolve_name;
 
 /*
- * `servers`: "192.0.2.53,[2001:db8::53]:5353"; NULL: those of /etc/resolv.conf, which is read now
- * and never again, so this may be called before files are out of reach. NULL and errno.
+ * `servers`: "192.0.2.53,[2001:db8::53]:5353"; NULL: those of /etc/resolv.conf, which is read now,
+ * for its search domains too, so this may be called before files are out of reach. NULL and errno.
  */
 struct resolver *resolver_new(struct loop *loop, const char *servers) MUST_CHECK;
+
+/*
+ * Other name servers: `servers` as resolver_new() has them; NULL: those of `system`, the text of a
+ * resolv.conf(5), or where that names none, the ones that are asked now. Where they are others all
+ * names are looked up anew. 0, -ENOMEM, or -EINVAL: nothing changed.
+ */
+int resolver_set_servers(struct resolver *resolver, const char *servers, const char *system,
+			 size_t system_len_bytes) MUST_CHECK;
 
 /* The text of a hosts file, which is copied: names that it has, or had, are looked up anew. 0 or
  * -ENOMEM (nothing changed). */

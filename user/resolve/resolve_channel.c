@@ -3,6 +3,7 @@
  * time is over. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/time.h>
 
 #include "resolve/resolve_internal.h"
@@ -99,11 +100,13 @@ struct resolver *resolver_new(struct loop *loop, const char *servers)
 					       ARES_OPT_SOCK_STATE_CB);
 	if (status == ARES_SUCCESS && servers)
 		status = ares_set_servers_ports_csv(resolver->channel, servers);
-	if (status != ARES_SUCCESS) {
+	if (status != ARES_SUCCESS || (servers && strlen(servers) >= sizeof(resolver->servers))) {
 		resolver_free(resolver);
 		errno = resolver_errno(status);
 		return NULL;
 	}
+	if (servers)
+		memcpy(resolver->servers, servers, strlen(servers) + 1);
 	return resolver;
 }
 

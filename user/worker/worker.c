@@ -71,6 +71,8 @@ static void worker_broker_event(struct watch *watch, uint32_t events UNUSED)
 		loop_stop(worker->loop);
 	else if (message == BUNDLE_MESSAGE_DRAIN)
 		worker_drain(worker);
+	else if (message == BUNDLE_MESSAGE_NAMES)
+		worker_take_names(worker, bundle);
 	else
 		worker_take_bundle(worker, bundle);
 }

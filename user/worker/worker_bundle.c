@@ -235,20 +235,54 @@ static void worker_keep_plane(struct worker *worker, struct bundle *bundle)
 	worker->plane_text = text;
 }
 
+/* "" where the host has no such file. NULL: it could not be read, reported. */
+static char *worker_read_names_file(const struct bundle *bundle, const char *path, size_t *ret_len)
+{
+	int fd = bundle_find(bundle, BUNDLE_FILE, path, 0);
+	char *text = NULL;
+	int err = 0;
+
+	*ret_len = 0;
+	if (fd >= 0)
+		err = bundle_read(fd, PENSTOCK_MAX_CONFIG_BYTES, &text, ret_len);
+	else
+		text = strdup("");
+	if (text)
+		return text;
+	log_warn("a file is not read, and host names of servers are looked up without it",
+		 LOG_TEXT("file", path), LOG_TEXT("error", strerror(err ? -err : ENOMEM)));
+	return NULL;
+}
+
+static void worker_set_names(struct worker *worker, const struct bundle *bundle,
+			     const struct conf *conf)
+{
+	size_t hosts_len, resolv_len;
+	char *hosts = worker_read_names_file(bundle, BUNDLE_HOSTS_PATH, &hosts_len);
+	char *resolv = worker_read_names_file(bundle, BUNDLE_RESOLV_PATH, &resolv_len);
+	int err = worker_names_set_servers(worker->names, conf->dns_servers, resolv ? resolv : "",
+					   resolv_len);
+
+	if (err)
+		log_error("the name servers stay as they were", LOG_TEXT("error", strerror(-err)));
+	err = worker_names_set_hosts(worker->names, hosts ? hosts : "", hosts_len);
+	if (err)
+		log_error(BUNDLE_HOSTS_PATH " stays as it was", LOG_TEXT("error", strerror(-err)));
+	free(hosts);
+	free(resolv);
+}
+
+void worker_take_names(struct worker *worker, struct bundle *bundle)
+{
+	if (worker->snapshot)
+		worker_set_names(worker, bundle, worker->snapshot->conf);
+	bundle_free(bundle);
+}
+
 static void worker_follow_names(struct worker *worker, struct bundle *bundle,
 				const struct conf *conf)
 {
-	int fd = bundle_find(bundle, BUNDLE_FILE, BUNDLE_HOSTS_PATH, 0);
-	size_t len_bytes = 0;
-	char *text = NULL;
-	int err = fd < 0 ? 0 : bundle_read(fd, PENSTOCK_MAX_CONFIG_BYTES, &text, &len_bytes);
-
-	if (!err)
-		err = worker_names_set_hosts(worker->names, text ? text : "", len_bytes);
-	free(text);
-	if (err)
-		log_warn(BUNDLE_HOSTS_PATH " is not read: names of servers are asked of DNS alone",
-			 LOG_TEXT("error", strerror(-err)));
+	worker_set_names(worker, bundle, conf);
 	if (worker_names_apply(worker->names, conf))
 		log_error("not all host names of servers are looked up: out of memory");
 }

@@ -136,6 +136,9 @@ struct worker_facts {
 /* Of worker_bundle.c. Takes the bundle over, and answers the broker. */
 void worker_take_bundle(struct worker *worker, struct bundle *bundle);
 
+/* /etc/hosts and /etc/resolv.conf have changed. Takes the bundle over. */
+void worker_take_names(struct worker *worker, struct bundle *bundle);
+
 /* Has it served from now on, in all threads and lanes; 0, or -errno and nothing has changed. Takes
  * the caller's reference over where it is taken. */
 int worker_apply(struct worker *worker, struct bundle *bundle,
@@ -155,6 +158,10 @@ int worker_names_apply(struct worker_names *names, const struct conf *conf) MUST
 /* /etc/hosts, as it is from now on. 0 or -ENOMEM: it stays as it was. */
 int worker_names_set_hosts(struct worker_names *names, const char *text,
 			   size_t len_bytes) MUST_CHECK;
+
+/* As resolver_set_servers() has it. */
+int worker_names_set_servers(struct worker_names *names, const char *dns_servers, const char *text,
+			     size_t len_bytes) MUST_CHECK;
 
 /* The addresses that this server of the origin, which is a name, has now; how many. */
 #define WORKER_NAME_ADDRS_MAX 64

@@ -139,6 +139,12 @@ int worker_names_set_hosts(struct worker_names *names, const char *text, size_t 
 	return resolver_set_hosts(names->resolver, text, len_bytes);
 }
 
+int worker_names_set_servers(struct worker_names *names, const char *dns_servers, const char *text,
+			     size_t len_bytes)
+{
+	return resolver_set_servers(names->resolver, dns_servers, text, len_bytes);
+}
+
 size_t worker_names_addrs(const struct worker_names *names, const char *identity, size_t server,
 			  struct addr ret_addrs[WORKER_NAME_ADDRS_MAX])
 {

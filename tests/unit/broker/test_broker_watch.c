@@ -113,6 +113,31 @@ static void test_a_change_before_is_found(void **state UNUSED)
 	await_changes(1);
 }
 
+/* Where no file is yet, too. */
+static void test_paths_that_come_and_go(void **state UNUSED)
+{
+	static const char *const paths[] = {path};
+
+	unlink(path);
+	bundle_free(bundle);
+	bundle = bundle_new(1);
+	assert_int_equal(file_watch_set_paths(watch, bundle, paths, 1), 0);
+	assert_quiet(0);
+	write_file(path, "first");
+	await_changes(1);
+	write_file(fresh, "another");
+	assert_int_equal(rename(fresh, path), 0);
+	await_changes(2);
+	unlink(path);
+	await_changes(3);
+	/* Made before it is watched, and not in the bundle. */
+	file_watch_clear(watch);
+	write_file(path, "back again");
+	assert_int_equal(file_watch_set_paths(watch, bundle, paths, 1), 0);
+	await_changes(4);
+	assert_quiet(4);
+}
+
 static void test_cleared_is_silent(void **state UNUSED)
 {
 	assert_int_equal(file_watch_set(watch, bundle), 0);
@@ -128,6 +153,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_others_do_not_count, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(test_a_change_before_is_found, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(test_cleared_is_silent, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_paths_that_come_and_go, set_up, tear_down),
 	};
 	int failed;
 

@@ -284,6 +284,25 @@ static void test_longest_names_fit(void **state)
 	bundle_free(got);
 }
 
+/* Files alone, which are told from a configuration. */
+static void test_names(void **state)
+{
+	struct bundle *sent = bundle_new(0), *got;
+	enum bundle_message message;
+
+	(void)state;
+	assert_int_equal(bundle_add(sent, BUNDLE_FILE, BUNDLE_HOSTS_PATH, 0,
+				    open("/dev/null", O_RDONLY | O_CLOEXEC)),
+			 0);
+	assert_int_equal(bundle_send_names(pair[0], sent), 0);
+	assert_int_equal(bundle_recv(pair[1], &message, &got), 0);
+	assert_int_equal(message, BUNDLE_MESSAGE_NAMES);
+	assert_int_equal(got->n_entries, 1);
+	assert_true(bundle_find(got, BUNDLE_FILE, BUNDLE_HOSTS_PATH, 0) >= 0);
+	bundle_free(sent);
+	bundle_free(got);
+}
+
 static void test_drain_and_end(void **state)
 {
 	enum bundle_message message;
@@ -453,6 +472,7 @@ int main(void)
 	    TEST(test_read_bounds),
 	    TEST(test_round_trip),
 	    TEST(test_longest_names_fit),
+	    TEST(test_names),
 	    TEST(test_drain_and_end),
 	    TEST(test_every_byte_broken),
 	    TEST(test_every_truncation),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Against a name server of our own on loopback, which answers what the test wants. */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,12 +11,13 @@
 
 #include <cmocka.h>
 
-#include "resolve/resolve.h"
+#include "resolve/resolve_internal.h"
 
 struct fixture {
 	struct loop *loop;
 	struct resolver *resolver;
 	int server;
+	char address[ADDR_TEXT_MAX];
 	unsigned int ttl_s;
 	const char *addrs[4]; /* what A is answered with; none: no such name */
 	int questions;
@@ -41,14 +43,13 @@ static void setup(struct fixture *fixture)
 	struct addr addr = {
 	    .in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)},
 	    .len = sizeof(struct sockaddr_in)};
-	char text[ADDR_TEXT_MAX];
 
 	memset(&heard, 0, sizeof(heard));
 	*fixture = (struct fixture){.loop = loop_new(), .ttl_s = 1};
 	fixture->server = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
 	assert_int_equal(bind(fixture->server, &addr.sa, addr.len), 0);
 	assert_int_equal(getsockname(fixture->server, &addr.sa, &addr.len), 0);
-	fixture->resolver = resolver_new(fixture->loop, addr_format(&addr, text));
+	fixture->resolver = resolver_new(fixture->loop, addr_format(&addr, fixture->address));
 	assert_non_null(fixture->resolver);
 }
 
@@ -260,6 +261,76 @@ static void test_localhost(void **state)
 	teardown(&fixture);
 }
 
+static void test_other_servers(void **state)
+{
+	struct fixture fixture, other;
+	struct resolve_name *name, *stopped;
+
+	(void)state;
+	setup(&other);
+	other.addrs[0] = "192.0.2.2";
+	setup(&fixture);
+	name = resolve_start(fixture.resolver, "db.example.com", on_change, (void *)"argument");
+	stopped = resolve_start(fixture.resolver, "x.example.com", on_change, (void *)"argument");
+	/* While the first has questions that it never answers, of one name that nobody wants. */
+	assert_int_equal(loop_run_once(fixture.loop, 10), 0);
+	resolve_stop(stopped);
+	assert_int_equal(resolver_set_servers(fixture.resolver, other.address, "", 0), 0);
+	for (int i = 0; i < 1000 && heard.calls < 1; i++) {
+		answer_one(&other);
+		assert_int_equal(loop_run_once(fixture.loop, 10), 0);
+	}
+	assert_int_equal(heard.calls, 1);
+	assert_heard(0, "192.0.2.2");
+	assert_null(resolve_error(name));
+	/* Back again; the answer of the other is not old. */
+	other.questions = 0;
+	fixture.addrs[0] = "192.0.2.1";
+	fixture.ttl_s = 3600;
+	assert_int_equal(resolver_set_servers(fixture.resolver, fixture.address, "", 0), 0);
+	serve_until(&fixture, &heard.calls, 2);
+	assert_heard(0, "192.0.2.1");
+	/* The same, and none, change nothing: nobody is asked. */
+	fixture.questions = 0;
+	assert_int_equal(resolver_set_servers(fixture.resolver, fixture.address, "", 0), 0);
+	assert_int_equal(resolver_set_servers(fixture.resolver, NULL, "search x\n", 9), 0);
+	assert_int_equal(resolver_set_servers(fixture.resolver, "nonsense", "", 0), -EINVAL);
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(loop_run_once(fixture.loop, 10), 0);
+	answer_one(&other);
+	assert_int_equal(other.questions, 0);
+	resolve_stop(name);
+	teardown(&fixture);
+	teardown(&other);
+}
+
+static void test_servers_of_the_host(void **state)
+{
+	static const char *const rows[][2] = {
+	    {"", ""},
+	    {"search example.com\noptions ndots:2\n", ""},
+	    {"nameserver 192.0.2.53", "192.0.2.53:53"},
+	    {"# made\nnameserver\t192.0.2.53  # x\r\n nameserver 192.0.2.54\nnameserver "
+	     "2001:DB8::53\n",
+	     "192.0.2.53:53,[2001:db8::53]:53"},
+	    {"nameserver\nnameserver fe80::1%eth0\nnameserver 192.0.2\nnameserver192.0.2.1\n"
+	     "nameservers 192.0.2.1\n#nameserver 192.0.2.1\nnameserver 192.0.2.7",
+	     "192.0.2.7:53"},
+	};
+	char many[64 * 64] = "", found[RESOLVE_SERVERS_MAX];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		resolve_conf_servers(rows[i][0], strlen(rows[i][0]), found);
+		assert_string_equal(found, rows[i][1]);
+	}
+	for (int i = 0; i < 64; i++)
+		strcat(many, "nameserver 2001:db8:1111:2222:3333:4444:5555:6666\n");
+	resolve_conf_servers(many, strlen(many), found);
+	assert_int_equal(strlen(found) % strlen("[2001:db8:1111:2222:3333:4444:5555:6666]:53,"),
+			 strlen("[2001:db8:1111:2222:3333:4444:5555:6666]:53"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -268,6 +339,8 @@ int main(void)
 	    cmocka_unit_test(test_stopping_while_asking),
 	    cmocka_unit_test(test_hosts_file),
 	    cmocka_unit_test(test_localhost),
+	    cmocka_unit_test(test_other_servers),
+	    cmocka_unit_test(test_servers_of_the_host),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -122,6 +122,13 @@ int worker_names_set_hosts(struct worker_names *names, const char *text, size_t 
 	return 0;
 }
 
+int worker_names_set_servers(struct worker_names *names, const char *dns_servers, const char *text,
+			     size_t len_bytes)
+{
+	(void)names, (void)dns_servers, (void)text, (void)len_bytes;
+	return 0;
+}
+
 size_t worker_names_addrs(const struct worker_names *names, const char *identity, size_t server,
 			  struct addr ret_addrs[WORKER_NAME_ADDRS_MAX])
 {
