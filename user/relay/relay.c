@@ -132,8 +132,10 @@ enum relay_verdict relay_run(struct relay *relay, struct loop *loop, enum close_
 	}
 	if (relay_note_failures(relay, up, down))
 		return relay_say_last_words(relay, loop, ret_reason);
-	up = up == RELAY_ENDED ? relay_pass_end(&relay->up, &relay->up_shut) : up;
-	down = down == RELAY_ENDED ? relay_pass_end(&relay->down, &relay->down_shut) : down;
+	if (up == RELAY_ENDED)
+		up = relay_pass_end(&relay->up, &relay->up_shut, relay->down_shut);
+	if (down == RELAY_ENDED)
+		down = relay_pass_end(&relay->down, &relay->down_shut, relay->up_shut);
 	if (up == RELAY_ENDED && down == RELAY_ENDED) {
 		*ret_reason = CLOSE_DONE;
 		return RELAY_OVER;

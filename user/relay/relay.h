@@ -116,7 +116,8 @@ struct relay {
 enum relay_verdict {
 	RELAY_RUNS, /* waits for an event on either io */
 	RELAY_BUSY, /* call relay_run() again from a task */
-	RELAY_OVER, /* both directions ended, all bytes delivered */
+	RELAY_OVER, /* both directions ended, all bytes delivered; the end that came last may be
+			told by the close alone */
 	RELAY_BROKE, /* one side failed; the other has what it had said, or would not take it, and
 			its close will be a reset */
 };

@@ -18,14 +18,20 @@
 #define RELAY_LAST_STILL_MS 5000
 #define RELAY_LAST_LOOK_MAX_MS 64
 
-/* Passes the end of the sender's stream on, once. */
-enum relay_progress relay_pass_end(struct relay_dir *dir, bool *shut)
+/* Closing a plain socket whose stream was read to its end says the same. */
+static bool relay_close_will_tell(const struct relay_dir *dir)
 {
-	int err;
+	return io_is_plain(dir->to) && !dir->carried;
+}
+
+enum relay_progress relay_pass_end(struct relay_dir *dir, bool *shut, bool other_shut)
+{
+	int err = 0;
 
 	if (*shut)
 		return RELAY_ENDED;
-	err = io_shutdown_send(dir->to);
+	if (!other_shut || !relay_close_will_tell(dir))
+		err = io_shutdown_send(dir->to);
 	if (err == -EAGAIN)
 		return RELAY_AGAIN;
 	*shut = true;

@@ -46,8 +46,9 @@ void relay_tide_thread_done(void);
 
 /* ---- relay_end.c ---- */
 
-/* Passes the end of the sender's stream on, once. */
-enum relay_progress relay_pass_end(struct relay_dir *dir, bool *shut) MUST_CHECK;
+/* Passes the end of the sender's stream on, once. `other_shut`: the other direction has ended, so
+ * the sockets are closed next. */
+enum relay_progress relay_pass_end(struct relay_dir *dir, bool *shut, bool other_shut) MUST_CHECK;
 
 /* `progress` is what the direction failed with: from now on there are last words only. */
 void relay_note_failure(struct relay *relay, struct relay_dir *dir, enum relay_progress progress);

@@ -125,6 +125,16 @@ void connect_pair(int *ret_one, int *ret_other)
 	assert_int_equal(connect_pair_by(0, ret_one, ret_other), 0);
 }
 
+/* As the daemon does when a stream is over. */
+static void close_sockets(void)
+{
+	relay_done(&bench.relay);
+	loop_forget(bench.loop, &bench.a.watch);
+	loop_forget(bench.loop, &bench.b.watch);
+	io_close(&bench.a);
+	io_close(&bench.b);
+}
+
 static void drive(void)
 {
 	if (bench.verdict == RELAY_OVER || bench.verdict == RELAY_BROKE)
@@ -132,6 +142,8 @@ static void drive(void)
 	bench.verdict = relay_run(&bench.relay, bench.loop, &bench.reason);
 	if (bench.verdict == RELAY_BUSY)
 		loop_schedule(bench.loop, &bench.task);
+	if (bench.verdict == RELAY_OVER)
+		close_sockets();
 }
 
 static void on_io(struct watch *watch, uint32_t events)
