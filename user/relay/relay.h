@@ -58,7 +58,9 @@ struct relay_dir {
 	bool is_last; /* the sender has failed: what it had said may take time to be delivered */
 	bool more_after; /* the sender of `to` has more to say after the limit: do not push the last
 			    segment out */
+	bool is_muted; /* the loop does not say that `from` is readable */
 	uint8_t dry_reads; /* in a row, of what was not there to be spliced */
+	uint8_t vain_pumps; /* in a row, with a receiver that takes nothing */
 	const char *engine_reason; /* why this engine and not a faster one; constant; NULL: it is
 				      the fastest */
 	uint64_t limit_bytes; /* still to be received from `from` */

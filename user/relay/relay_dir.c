@@ -23,6 +23,9 @@
 /* So many reads in a row that only copying could do: there is nothing to splice. */
 #define RELAY_DRY_READS 4
 
+/* Calls in a row that could move nothing, because the receiver is full. */
+#define RELAY_VAIN_PUMPS 4
+
 const char *relay_engine_word(enum relay_engine engine)
 {
 	static const char *const words[RELAY_ENGINE_MAX] = {"copy", "pipe", "sockmap", "auto"};
@@ -271,6 +274,28 @@ static enum relay_engine relay_ready_engine(struct relay_dir *dir)
 	return dir->engine;
 }
 
+/*
+ * While the receiver takes nothing, what comes wakes the thread in vain, segment by segment: after
+ * a few of these the loop is asked to be silent about it, until the sender is to be waited for
+ * again. Ends and errors are told all the same.
+ */
+static void relay_listen(struct relay_dir *dir, struct loop *loop)
+{
+	bool is_stuck = dir->from->readable && !dir->to->writable && !dir->from_ended;
+
+	if (!dir->may_tide)
+		return;
+	if (!is_stuck)
+		dir->vain_pumps = 0;
+	else if (dir->vain_pumps <= RELAY_VAIN_PUMPS)
+		dir->vain_pumps++;
+	if (dir->is_muted ? dir->from->readable : dir->vain_pumps != RELAY_VAIN_PUMPS)
+		return;
+	if (!loop_rewatch(loop, &dir->from->watch,
+			  EPOLLOUT | EPOLLRDHUP | (dir->is_muted ? EPOLLIN : 0)))
+		dir->is_muted = !dir->is_muted;
+}
+
 static void relay_rest(struct relay_dir *dir, struct loop *loop)
 {
 	if (dir->engine != RELAY_ENGINE_PIPE || relay_dir_held(dir))
@@ -320,5 +345,6 @@ enum relay_progress relay_dir_pump(struct relay_dir *dir, struct loop *loop)
 		return relay_sockmap_pump(dir, loop);
 	progress = relay_move(dir, loop);
 	relay_rest(dir, loop);
+	relay_listen(dir, loop);
 	return progress;
 }
