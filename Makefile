@@ -147,7 +147,7 @@ $(FUZZERS): %: %.o $(BUILD)/fuzz/libpenstock.a
 	$(call say,LD,$@)
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ $(LDFLAGS) $(OUR_LIBS)
 
-.PHONY: test-binaries fuzz-binaries check test unit vm-test vm-accept fuzz bench demo
+.PHONY: test-binaries fuzz-binaries check test unit vm-test vm-accept fuzz bench bench-calls demo
 test-binaries: $(TESTS) $(BUILD)/asan/penstock
 fuzz-binaries: $(FUZZERS)
 
@@ -189,6 +189,12 @@ bench: ## measure against HAProxy and nginx; BENCH="id id", BENCH_RUNS=N (root)
 	$(Q)$(AS_ROOT) env BUILD='$(BUILD)' BENCH='$(BENCH)' BENCH_RUNS='$(BENCH_RUNS)' \
 	    PEER_HAPROXY='$(PEER_HAPROXY)' PEER_NGINX='$(PEER_NGINX)' PENSTOCK_RELAY='$(PENSTOCK_RELAY)' \
 	    $(PYTHON) tools/bench
+
+bench-calls: ## what penstock, HAProxy and nginx ask of the kernel, counted; BENCH="id id" (root, perf)
+	$(Q)tools/deps --if-missing build bench
+	+$(Q)$(MAKE) --no-print-directory all $(BUILD)/bench/load
+	$(Q)$(AS_ROOT) env BUILD='$(BUILD)' BENCH='$(BENCH)' PEER_HAPROXY='$(PEER_HAPROXY)' \
+	    PEER_NGINX='$(PEER_NGINX)' PENSTOCK_RELAY='$(PENSTOCK_RELAY)' $(PYTHON) tools/bench/calls.py
 
 # ---- lint ----------------------------------------------------------------------------------------------------------
 
