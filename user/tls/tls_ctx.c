@@ -80,6 +80,7 @@ SSL_CTX *tls_ctx_new_common(bool is_server, const struct conf_tls_policy *policy
 	SSL_CTX_set_read_ahead(ssl_ctx, 0);
 	SSL_CTX_set_info_callback(ssl_ctx, ctx_on_info);
 	SSL_CTX_set_session_cache_mode(ssl_ctx, SSL_SESS_CACHE_OFF);
-	SSL_CTX_set_keylog_callback(ssl_ctx, tls_keys_on_keylog);
+	if (!tls_kdf_properties())
+		SSL_CTX_set_keylog_callback(ssl_ctx, tls_keys_on_keylog);
 	return ssl_ctx;
 }

@@ -336,8 +336,11 @@ static enum tls_progress shake_explain(struct tls_stream *stream)
 
 static enum tls_progress shake(struct tls_stream *stream)
 {
-	int ret = SSL_do_handshake(stream->ssl);
+	int ret;
 
+	tls_kdf_watch(stream->secrets);
+	ret = SSL_do_handshake(stream->ssl);
+	tls_kdf_watch(NULL);
 	if (ret == 1) {
 		stream->state = TLS_STATE_FLUSHING;
 		return TLS_READY;

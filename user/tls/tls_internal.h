@@ -49,6 +49,9 @@ struct tls_secrets {
 		    secret[TLS_SECRET_MAX]; /* TLS 1.3 traffic secret of what this side writes */
 		size_t len_bytes;
 		uint64_t records; /* seen since the secret came into use */
+		struct tls_direction_keys keys; /* made of it by OpenSSL */
+		size_t key_len; /* 0: the key was not seen */
+		bool has_iv;
 	} of[TLS_SIDE_MAX];
 };
 
@@ -283,6 +286,9 @@ void tls_wipe_end(void);
 void tls_kdf_init(void);
 const char *tls_kdf_properties(void);
 
+/* Where the keys of handshakes that this thread drives are put; NULL: nowhere. */
+void tls_kdf_watch(struct tls_secrets *secrets);
+
 /* tls_certificate.c: a certificate of either side. */
 
 struct tls_staple {
@@ -429,7 +435,11 @@ int tls_keys_next_secret(const EVP_MD *md, const unsigned char *secret, size_t l
 /* Key length of a TLS_CIPHER_*. */
 size_t tls_keys_len(uint16_t cipher);
 
-/* Callbacks that fill the stream's secrets. */
+/* A secret comes into use: the records of its side are counted anew. */
+void tls_keys_note_secret(struct tls_secrets *secrets, enum tls_side side,
+			  const unsigned char *secret, size_t len_bytes);
+
+/* Callbacks that fill the stream's secrets; the first where tls_kdf_watch() does not. */
 void tls_keys_on_keylog(const SSL *ssl, const char *line);
 void tls_keys_on_message(int is_write, int version, int content_type, const void *data,
 			 size_t len_bytes, SSL *ssl, void *argument);

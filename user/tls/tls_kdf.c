@@ -4,7 +4,8 @@
  * handshake derives some 25 secrets, and for each of them OpenSSL looks up a digest and a MAC by
  * name and builds them from a dozen allocations, which costs more than the hashing. What is hashed
  * is the same, by the same code of OpenSSL. Whatever libssl does not ask for is left to OpenSSL's
- * own.
+ * own. The keys of application data are kept here for the hand-over: the other way to them, the
+ * lines of OpenSSL's key log, takes longer than the kernel does to be given them.
  */
 #define OPENSSL_SUPPRESS_DEPRECATED /* SHA256_Init() and such: no context to be allocated */
 #include <openssl/core_dispatch.h>
@@ -253,6 +254,57 @@ static bool kdf_answer(const struct question *question, unsigned char *ret_key, 
 	}
 }
 
+/* ---- what is kept: the keys of application data ---- */
+
+static _Thread_local struct tls_secrets *watched;
+
+void tls_kdf_watch(struct tls_secrets *secrets)
+{
+	watched = secrets;
+}
+
+static bool is_label(const struct question *question, const char *label)
+{
+	return question->label.len_bytes == strlen(label) &&
+	       memcmp(question->label.data, label, question->label.len_bytes) == 0;
+}
+
+/* The record key and IV that are made of a secret that is known. */
+static void kdf_note_key(const struct question *question, const unsigned char *out,
+			 size_t len_bytes)
+{
+	bool is_key = is_label(question, "key"), is_iv = is_label(question, "iv");
+
+	for (int side = 0; (is_key || is_iv) && side < TLS_SIDE_MAX; side++) {
+		struct tls_direction_keys *keys = &watched->of[side].keys;
+
+		if (!watched->of[side].known ||
+		    question->key.len_bytes != watched->of[side].len_bytes ||
+		    CRYPTO_memcmp(question->key.data, watched->of[side].secret,
+				  question->key.len_bytes) != 0)
+			continue;
+		if (is_key && len_bytes <= sizeof(keys->key)) {
+			memcpy(keys->key, out, len_bytes);
+			watched->of[side].key_len = len_bytes;
+		} else if (is_iv && len_bytes == sizeof(keys->iv)) {
+			memcpy(keys->iv, out, len_bytes);
+			watched->of[side].has_iv = true;
+		}
+	}
+}
+
+static void kdf_note(const struct question *question, const unsigned char *out, size_t len_bytes)
+{
+	if (!watched || question->mode != EVP_KDF_HKDF_MODE_EXPAND_ONLY || !question->key.data)
+		return;
+	if (is_label(question, "c ap traffic"))
+		tls_keys_note_secret(watched, TLS_SIDE_CLIENT, out, len_bytes);
+	else if (is_label(question, "s ap traffic"))
+		tls_keys_note_secret(watched, TLS_SIDE_SERVER, out, len_bytes);
+	else
+		kdf_note_key(question, out, len_bytes);
+}
+
 static int kdf_ask_others(unsigned char *ret_key, size_t len_bytes, const OSSL_PARAM params[])
 {
 	EVP_KDF_CTX *ctx = kdf_others ? EVP_KDF_CTX_new(kdf_others) : NULL;
@@ -267,8 +319,10 @@ static int kdf_derive(void *ctx UNUSED, unsigned char *ret_key, size_t len_bytes
 {
 	struct question question = {.mode = -1};
 
-	if (kdf_read(params, &question) && kdf_answer(&question, ret_key, len_bytes))
+	if (kdf_read(params, &question) && kdf_answer(&question, ret_key, len_bytes)) {
+		kdf_note(&question, ret_key, len_bytes);
 		return 1;
+	}
 	return kdf_ask_others(ret_key, len_bytes, params);
 }
 

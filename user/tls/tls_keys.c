@@ -100,8 +100,12 @@ static int keys_derive_13(const EVP_MD *md, const struct tls_secrets *secrets, s
 		if (!secrets->of[side].known ||
 		    secrets->of[side].len_bytes != (size_t)EVP_MD_get_size(md))
 			return -ENOKEY;
-		err = tls_keys_expand_13(md, secrets->of[side].secret, secrets->of[side].len_bytes,
-					 key_len, &ret_keys->of[side]);
+		ret_keys->of[side] = secrets->of[side].keys;
+		err = secrets->of[side].key_len == key_len && secrets->of[side].has_iv
+			  ? 0
+			  : tls_keys_expand_13(md, secrets->of[side].secret,
+					       secrets->of[side].len_bytes, key_len,
+					       &ret_keys->of[side]);
 		if (err)
 			return err;
 		ret_keys->of[side].next_record = secrets->of[side].records;
@@ -196,6 +200,17 @@ int tls_keys_derive(SSL *ssl, const struct tls_secrets *secrets, struct tls_keys
 	return err;
 }
 
+void tls_keys_note_secret(struct tls_secrets *secrets, enum tls_side side,
+			  const unsigned char *secret, size_t len_bytes)
+{
+	if (len_bytes > TLS_SECRET_MAX)
+		return;
+	memcpy(secrets->of[side].secret, secret, len_bytes);
+	secrets->of[side].len_bytes = len_bytes;
+	secrets->of[side].records = 0;
+	secrets->of[side].known = true;
+}
+
 /* Lines look like "LABEL <client random> <secret>", in hexadecimal (the NSS key log format). */
 void tls_keys_on_keylog(const SSL *ssl, const char *line)
 {
@@ -209,21 +224,19 @@ void tls_keys_on_keylog(const SSL *ssl, const char *line)
 	if (!stream || !stream->secrets || !hex)
 		return;
 	for (int side = 0; side < TLS_SIDE_MAX; side++) {
+		unsigned char secret[TLS_SECRET_MAX];
 		size_t len_bytes = 0;
 
 		if (strncmp(line, labels[side], strlen(labels[side])) != 0)
 			continue;
-		if (OPENSSL_hexstr2buf_ex(stream->secrets->of[side].secret, TLS_SECRET_MAX,
-					  &len_bytes, hex + 1, '\0') != 1)
-			return;
-		stream->secrets->of[side].len_bytes = len_bytes;
-		stream->secrets->of[side].records = 0;
-		stream->secrets->of[side].known = true;
+		if (OPENSSL_hexstr2buf_ex(secret, sizeof(secret), &len_bytes, hex + 1, '\0') == 1)
+			tls_keys_note_secret(stream->secrets, (enum tls_side)side, secret,
+					     len_bytes);
+		OPENSSL_cleanse(secret, sizeof(secret));
 	}
 }
 
-/* Counts records. The line above comes when that direction's key comes into use, so counting
- * restarts there. */
+/* Counts records, anew from where that direction's key comes into use. */
 void tls_keys_on_message(int is_write, int version UNUSED, int content_type,
 			 const void *data UNUSED, size_t len_bytes UNUSED, SSL *ssl UNUSED,
 			 void *argument)

@@ -114,7 +114,8 @@ static void shake_on_keylog(const SSL *ssl, const char *line)
 	struct iovec parts[] = {{(void *)line, strlen(line)}, {(void *)"\n", 1}};
 	ssize_t n;
 
-	tls_keys_on_keylog(ssl, line);
+	if (!tls_kdf_properties())
+		tls_keys_on_keylog(ssl, line);
 	if (!stream || !stream->server || stream->server->key_log_fd < 0)
 		return;
 	n = writev(stream->server->key_log_fd, parts, ARRAY_LEN(parts));

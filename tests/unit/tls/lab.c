@@ -242,7 +242,8 @@ void lab_take_both(struct lab_end *one, struct lab_end *other)
 
 SSL_CTX *lab_make_peer_ctx(const struct lab_peer_wish *wish)
 {
-	SSL_CTX *ctx = SSL_CTX_new(wish->is_server ? TLS_server_method() : TLS_client_method());
+	SSL_CTX *ctx = SSL_CTX_new_ex(NULL, wish->properties,
+				      wish->is_server ? TLS_server_method() : TLS_client_method());
 	const char *cipher_12 = "DEFAULT", *cipher_13 = NULL;
 
 	assert_non_null(ctx);

@@ -75,6 +75,7 @@ struct lab_peer_wish {
 	const char *sni;
 	const struct lab_identity *identity;
 	const char *alpn; /* in wire form */
+	const char *properties; /* of the algorithms that OpenSSL takes */
 };
 
 SSL_CTX *lab_make_peer_ctx(const struct lab_peer_wish *wish);

@@ -57,6 +57,9 @@ static void vectors_of_rfc_8448(void **state)
 	}
 }
 
+/* How the server's secrets come to us. */
+enum way { BY_KEY_LOG, BY_WATCH, WAY_MAX };
+
 /* Both ends of a handshake in memory; the server's secrets are gathered as a stream's are. */
 struct couple {
 	SSL_CTX *server_ctx, *client_ctx;
@@ -66,17 +69,23 @@ struct couple {
 	struct tls_secrets secrets;
 };
 
-static void open_couple(struct couple *couple, int version, const char *cipher)
+static void open_couple(struct couple *couple, int version, const char *cipher, enum way way)
 {
 	struct lab_peer_wish server = {
-	    .is_server = true, .version = version, .cipher = cipher, .identity = &site};
+	    .is_server = true,
+	    .version = version,
+	    .cipher = cipher,
+	    .identity = &site,
+	    .properties = way == BY_WATCH ? tls_kdf_properties() : NULL,
+	};
 	struct lab_peer_wish client = {.version = version, .cipher = cipher};
 
 	*couple = (struct couple){.stream = {.side = TLS_SIDE_SERVER}};
 	couple->stream.secrets = &couple->secrets;
 	couple->server_ctx = lab_make_peer_ctx(&server);
 	couple->client_ctx = lab_make_peer_ctx(&client);
-	SSL_CTX_set_keylog_callback(couple->server_ctx, tls_keys_on_keylog);
+	if (way == BY_KEY_LOG)
+		SSL_CTX_set_keylog_callback(couple->server_ctx, tls_keys_on_keylog);
 	couple->server = SSL_new(couple->server_ctx);
 	couple->client = SSL_new(couple->client_ctx);
 	SSL_set_app_data(couple->server, &couple->stream);
@@ -94,7 +103,9 @@ static void open_couple(struct couple *couple, int version, const char *cipher)
 				    SSL_is_init_finished(couple->client));
 	     i++) {
 		SSL_do_handshake(couple->client);
+		tls_kdf_watch(way == BY_WATCH ? &couple->secrets : NULL);
 		SSL_do_handshake(couple->server);
+		tls_kdf_watch(NULL);
 	}
 	assert_true(SSL_is_init_finished(couple->server));
 	SSL_read(couple->client, &(char){0}, 1); /* session tickets */
@@ -185,12 +196,17 @@ static void openssl_records_open_with_our_keys(void **state)
 	};
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+	for (size_t n = 0; n < ARRAY_LEN(cases) * WAY_MAX; n++) {
+		enum way way = (enum way)(n / ARRAY_LEN(cases));
+		size_t i = n % ARRAY_LEN(cases);
 		struct couple couple;
 		struct record record;
 		struct tls_keys keys;
 
-		open_couple(&couple, cases[i].version, cases[i].name);
+		open_couple(&couple, cases[i].version, cases[i].name, way);
+		if (cases[i].version == TLS1_3_VERSION && way == BY_WATCH)
+			assert_true(couple.secrets.of[TLS_SIDE_CLIENT].key_len &&
+				    couple.secrets.of[TLS_SIDE_SERVER].key_len);
 		assert_int_equal(tls_keys_derive(couple.server, &couple.secrets, &keys), 0);
 		assert_int_equal(keys.version, cases[i].kernel_version);
 		assert_int_equal(keys.cipher, cases[i].kernel_cipher);
@@ -210,7 +226,7 @@ static void other_ciphers_are_not_for_the_kernel(void **state)
 	struct tls_keys keys;
 
 	(void)state;
-	open_couple(&couple, TLS1_2_VERSION, "ECDHE-ECDSA-AES128-SHA256");
+	open_couple(&couple, TLS1_2_VERSION, "ECDHE-ECDSA-AES128-SHA256", BY_WATCH);
 	assert_int_equal(tls_keys_derive(couple.server, &couple.secrets, &keys), -ENOTSUP);
 	close_couple(&couple);
 }
@@ -222,7 +238,7 @@ static void no_keys_without_secrets(void **state)
 	struct tls_keys keys;
 
 	(void)state;
-	open_couple(&couple, TLS1_3_VERSION, "AES128");
+	open_couple(&couple, TLS1_3_VERSION, "AES128", BY_WATCH);
 	couple.secrets.of[TLS_SIDE_CLIENT].known = false;
 	assert_true(tls_keys_derive(couple.server, &couple.secrets, &keys) < 0);
 	couple.secrets.of[TLS_SIDE_CLIENT].known = true;
