@@ -256,6 +256,8 @@ SSL_CTX *lab_make_peer_ctx(const struct lab_peer_wish *wish)
 	} else if (wish->cipher && strcmp(wish->cipher, "CHACHA") == 0) {
 		cipher_12 = "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
 		cipher_13 = "TLS_CHACHA20_POLY1305_SHA256";
+	} else if (wish->cipher && strncmp(wish->cipher, "TLS_", 4) == 0) {
+		cipher_13 = wish->cipher;
 	} else if (wish->cipher) {
 		cipher_12 = wish->cipher;
 	}

@@ -71,7 +71,7 @@ void lab_take_both(struct lab_end *one, struct lab_end *other);
 struct lab_peer_wish {
 	bool is_server;
 	int version;
-	const char *cipher; /* "AES128", "AES256", "CHACHA", or as OpenSSL names those of TLS 1.2 */
+	const char *cipher; /* "AES128", "AES256", "CHACHA", or as OpenSSL names it */
 	const char *sni;
 	const struct lab_identity *identity;
 	const char *alpn; /* in wire form */

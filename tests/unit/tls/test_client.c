@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "lab.h"
+#include "tls/tls_internal.h"
 
 #define HOST "origin.example"
 
@@ -228,13 +229,16 @@ static void garbage_and_silence_have_kinds(void **state)
 	tls_client_ctx_free(client);
 }
 
-static void resume_with(int version, const char *cipher, bool keep_user_space)
+/* `kernel`: the directions that it may have. */
+static void resume_with(int version, const char *cipher, uint8_t kernel)
 {
 	struct conf_client_tls conf = {
 	    .ca = {.path = "ca.pem"},
 	    .verify = true,
 	    .sessions = true,
-	    .kernel = keep_user_space ? CONF_KERNEL_TLS_OFF : CONF_KERNEL_TLS_AUTO,
+	    .kernel_receive =
+		kernel & TLS_KERNEL_RECEIVE ? CONF_KERNEL_TLS_AUTO : CONF_KERNEL_TLS_OFF,
+	    .kernel_send = kernel & TLS_KERNEL_SEND ? CONF_KERNEL_TLS_AUTO : CONF_KERNEL_TLS_OFF,
 	};
 	struct lab_peer_wish wish = {
 	    .is_server = true, .identity = &site, .version = version, .cipher = cipher};
@@ -255,7 +259,7 @@ static void resume_with(int version, const char *cipher, bool keep_user_space)
 	for (int i = 0; i < 10; i++) {
 		outcome = meet(client, peer_ctx, &wish, sessions);
 		assert_true(outcome.resumed);
-		assert_int_equal(outcome.by_kernel, by_kernel && !keep_user_space);
+		assert_int_equal(outcome.by_kernel, by_kernel && (kernel & TLS_KERNEL_RECEIVE));
 	}
 	outcome = meet(client, peer_ctx, &wish, NULL);
 	assert_false(outcome.resumed);
@@ -275,31 +279,33 @@ static void resume_with(int version, const char *cipher, bool keep_user_space)
 	tls_sessions_free(sessions);
 }
 
-/* By the kernel each cipher has its own way of sealing tickets again. */
-static void resume_in(int version, bool keep_user_space)
+/* Each cipher has its own way of sealing tickets again. */
+static void resume_in(int version, uint8_t kernel)
 {
 	static const char *const ciphers[] = {"AES128", "AES256", "CHACHA"};
 
 	for (size_t i = 0; i < ARRAY_LEN(ciphers); i++)
-		resume_with(version, ciphers[i], keep_user_space);
+		resume_with(version, ciphers[i], kernel);
 }
 
 static void sessions_are_resumed_1_2(void **state)
 {
 	(void)state;
-	resume_in(TLS1_2_VERSION, false);
+	resume_in(TLS1_2_VERSION, TLS_KERNEL_SEND | TLS_KERNEL_RECEIVE);
 }
 
 static void sessions_are_resumed_1_3(void **state)
 {
 	(void)state;
-	resume_in(TLS1_3_VERSION, false);
+	resume_in(TLS1_3_VERSION, TLS_KERNEL_SEND | TLS_KERNEL_RECEIVE);
 }
 
 static void sessions_are_resumed_in_user_space(void **state)
 {
 	(void)state;
-	resume_in(TLS1_3_VERSION, true);
+	resume_in(TLS1_3_VERSION, 0);
+	resume_in(TLS1_3_VERSION, TLS_KERNEL_RECEIVE);
+	resume_in(TLS1_3_VERSION, TLS_KERNEL_SEND);
 }
 
 static void sessions_can_be_turned_off(void **state)
