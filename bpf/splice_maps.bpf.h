@@ -48,16 +48,6 @@ struct {
 	__type(value, struct splice_dir);
 } splice_dirs SEC(".maps");
 
-/* Every open connection; no program looks at it: the daemon writes it through mapped memory, for
- * people who look. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, PENSTOCK_MAX_STREAMS);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__type(key, __u32);
-	__type(value, struct stream_value);
-} streams SEC(".maps");
-
 /* One ring for each thread of the daemon; struct splice_event. */
 struct splice_ring {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

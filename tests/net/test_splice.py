@@ -453,8 +453,9 @@ def flows(daemon):
     return json.loads(daemon.command("flows", "--json", "--runtime-dir", daemon.runtime_dir).stdout)["streams"]
 
 
-def test_open_streams_are_listed_with_live_numbers(lab, start):
-    daemon = start(config(lab))
+@pytest.mark.parametrize("relay", ["auto", "copy"])  # with copy alone no program is loaded
+def test_open_streams_are_listed_with_live_numbers(lab, start, relay):
+    daemon = start(config(lab, relay))
     with lab.origins[0].listen(ORIGIN_PORT) as listener:
         client, origin = pair(lab, listener)
         client.sendall(b"x" * 1000)

@@ -25,6 +25,7 @@ void host_done(struct host *host)
 	runtime_close(&host->runtime);
 	plane_free(host->plane);
 	plane_splice_free(host->splice);
+	plane_live_free(host->live);
 }
 
 void generation_free(struct generation *generation)
@@ -115,6 +116,9 @@ static int generation_open(struct generation *generation, struct host *host,
 		err = broker_splice_prepare(&host->splice, generation->conf,
 					    (unsigned int)host->listeners.n_threads,
 					    generation->bundle, diag);
+	if (!err)
+		err = broker_live_prepare(&host->live, generation->conf, !current,
+					  generation->bundle, diag);
 	if (err)
 		listeners_undo(&host->listeners);
 	return err;

@@ -106,6 +106,11 @@ int broker_splice_prepare(struct plane_splice **splice, const struct conf *conf,
 			  unsigned int n_threads, struct bundle *bundle,
 			  struct conf_diag *diag) MUST_CHECK;
 
+/* The live table in the bundle; `live` is made with the first configuration. 0 or -errno as above.
+ */
+int broker_live_prepare(struct plane_live **live, const struct conf *conf, bool is_first,
+			struct bundle *bundle, struct conf_diag *diag) MUST_CHECK;
+
 /* ---- broker_generation.c ---- */
 
 /* What the broker holds of the host over all generations. */
@@ -114,6 +119,7 @@ struct host {
 	struct listeners listeners;
 	struct plane *plane; /* NULL: nothing steers, or did */
 	struct plane_splice *splice; /* NULL: no sockmap relay */
+	struct plane_live *live; /* NULL: the worker keeps its table to itself */
 };
 
 void host_init(struct host *host);

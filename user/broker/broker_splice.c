@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the broker does for the splice lane: the sockmap relay's program and maps, at the first
- * configuration that may use them. Without them the lane works all the same, so a failure is only
- * told.
+ * configuration that may use them; and for all that people see: the live table. Without them all
+ * lanes work all the same, so a failure is only told.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "broker/broker_internal.h"
 
 static const struct conf_mark nowhere = {0, 0};
 
-static const char *const splice_maps[] = {"splice_src", "splice_tgt", "splice_ids", "splice_dirs",
-					  "streams"};
+static const char *const splice_maps[] = {"splice_src", "splice_tgt", "splice_ids", "splice_dirs"};
 
 static bool splice_may_use_sockmap(const struct conf *conf)
 {
@@ -73,5 +73,21 @@ int broker_splice_prepare(struct plane_splice **splice, const struct conf *conf,
 	if (err)
 		conf_diag_add(diag, nowhere, "sockmap: cannot hand the maps on: %s",
 			      strerror(-err));
+	return err;
+}
+
+int broker_live_prepare(struct plane_live **live, const struct conf *conf, bool is_first,
+			struct bundle *bundle, struct conf_diag *diag)
+{
+	struct plane_error error = {.text = ""};
+	int err;
+
+	if (is_first && plane_live_open(conf->pin_dir, live, &error))
+		log_info("bpftool cannot see the open connections", LOG_TEXT("reason", error.text));
+	if (!*live)
+		return 0;
+	err = splice_add_copy(bundle, "streams", 0, plane_live_map_fd(*live));
+	if (err)
+		conf_diag_add(diag, nowhere, "cannot hand the live table on: %s", strerror(-err));
 	return err;
 }

@@ -73,11 +73,25 @@ int plane_splice_open(const char *pin_dir, unsigned int n_rings, struct plane_sp
 /* Takes the pins away, too: without the process that relays they are of no use. Takes NULL. */
 void plane_splice_free(struct plane_splice *splice);
 
-/* Of the map "splice_src", "splice_tgt", "splice_ids", "splice_dirs" or "streams"; stays the
- * plane's; -ENOENT. */
+/* Of the map "splice_src", "splice_tgt", "splice_ids" or "splice_dirs"; stays the plane's;
+ * -ENOENT. */
 int plane_splice_map_fd(const struct plane_splice *splice, const char *name);
 
 /* The events for thread `index`; stays the plane's; -ENOENT. */
 int plane_splice_ring_fd(const struct plane_splice *splice, unsigned int index);
+
+/* ---- the live table of open connections, of every lane but the steered ---- */
+
+struct plane_live;
+
+/* Makes the map and pins it under `pin_dir` as "streams". 0 or -errno with `ret_error` in words. */
+int plane_live_open(const char *pin_dir, struct plane_live **ret_live,
+		    struct plane_error *ret_error) MUST_CHECK;
+
+/* Takes the pin away, too. Takes NULL. */
+void plane_live_free(struct plane_live *live);
+
+/* Stays the plane's. */
+int plane_live_map_fd(const struct plane_live *live);
 
 #endif
