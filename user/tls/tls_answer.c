@@ -72,7 +72,8 @@ int tls_stream_settle_debt(struct tls_stream *stream, struct io *io)
 
 	if (!stream->owes_key_update)
 		return 0;
-	if (!stream->rekey)
+	/* After a KeyUpdate that is not followed by new keys the peer could not read our alert. */
+	if (!tls_stream_can_rekey(stream, stream->side))
 		return answer_refuse_keys(stream, io);
 	err = answer_send(stream, io, TLS_TYPE_HANDSHAKE, key_update, sizeof(key_update));
 	if (err)

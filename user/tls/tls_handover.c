@@ -128,14 +128,25 @@ void tls_handover(struct tls_stream *stream, struct io *io)
 	tls_stream_drop_secrets(stream);
 }
 
+static uint8_t handover_direction(const struct tls_stream *stream, enum tls_side side)
+{
+	return side == stream->side ? TLS_KERNEL_SEND : TLS_KERNEL_RECEIVE;
+}
+
+bool tls_stream_can_rekey(const struct tls_stream *stream, enum tls_side side)
+{
+	return stream->rekey &&
+	       (!(stream->in_kernel & handover_direction(stream, side)) || tls_kernel_can_rekey());
+}
+
 int tls_stream_rekey(struct tls_stream *stream, enum tls_side side)
 {
-	uint8_t direction = side == stream->side ? TLS_KERNEL_SEND : TLS_KERNEL_RECEIVE;
+	uint8_t direction = handover_direction(stream, side);
 	struct tls_rekey *rekey = stream->rekey;
 	struct tls_keys keys = {.version = TLS_1_3_VERSION};
 	int err;
 
-	if (!rekey || ((stream->in_kernel & direction) && !tls_kernel_can_rekey()))
+	if (!tls_stream_can_rekey(stream, side))
 		return -EBUSY;
 	keys.cipher = rekey->form.cipher;
 	err = tls_keys_next_secret(rekey->md, rekey->secret[side], rekey->len_bytes,

@@ -529,7 +529,11 @@ int tls_stream_truncated(struct tls_stream *stream);
  */
 void tls_handover(struct tls_stream *stream, struct io *io);
 
-/* The side's next key is in use from now on. 0 or -errno; -EBUSY: not in this kernel. */
+/* New keys are possible: TLS 1.3, and whoever does that side's records takes them. */
+bool tls_stream_can_rekey(const struct tls_stream *stream, enum tls_side side);
+
+/* The side's next key is in use from now on. 0 or -errno; -EBUSY: tls_stream_can_rekey() says no.
+ */
 int tls_stream_rekey(struct tls_stream *stream, enum tls_side side) MUST_CHECK;
 
 #endif
