@@ -73,7 +73,7 @@ static uint32_t plan_weight_unit(const struct conf_origin *origin)
 static void plan_choose(const struct conf_origin *origin, uint64_t now_ms, bool *is_chosen,
 			bool *ret_has_ejected)
 {
-	enum server_state states[PENSTOCK_MAX_SERVERS];
+	enum server_state states[PENSTOCK_MAX_SERVERS] = {SERVER_UP};
 	struct server_census census = {0};
 	bool is_panic, backups = true;
 
