@@ -220,8 +220,11 @@ void lab_close_end(struct lab_end *end)
 void lab_take_events(struct lab_end *end, bool idle)
 {
 	struct epoll_event events[4];
-	int n = epoll_wait(end->epoll_fd, events, ARRAY_LEN(events), idle ? STALL_MS : 0);
+	int n;
 
+	do
+		n = epoll_wait(end->epoll_fd, events, ARRAY_LEN(events), idle ? STALL_MS : 0);
+	while (n < 0 && errno == EINTR); /* it was stopped, and goes on */
 	for (int i = 0; i < n; i++)
 		if (events[i].data.ptr)
 			io_note_events(events[i].data.ptr, events[i].events);
