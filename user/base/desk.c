@@ -11,6 +11,8 @@
 
 /* For the question, and then for each stretch of the answer without progress. */
 #define DESK_TIMEOUT_MS 5000
+/* Where nobody can be accepted for want of descriptors or memory. */
+#define DESK_REST_MS 100
 
 enum desk_state { DESK_READING, DESK_WAITING, DESK_ANSWERING };
 
@@ -30,6 +32,7 @@ struct desk_client {
 struct desk {
 	struct loop *loop;
 	struct watch watch;
+	struct timer rest_timer; /* armed while `watch` is not watched */
 	struct desk_rules rules;
 	struct list clients;
 	size_t n_clients;
@@ -137,11 +140,28 @@ static void desk_add(struct desk *desk, int fd)
 	loop_timer_arm(desk->loop, &client->timer, DESK_TIMEOUT_MS);
 }
 
+static void desk_on_rested(struct timer *timer)
+{
+	struct desk *desk = container_of(timer, struct desk, rest_timer);
+
+	if (loop_watch_level(desk->loop, &desk->watch, EPOLLIN))
+		loop_timer_arm(desk->loop, timer, DESK_REST_MS);
+}
+
+/* Who waits stays in the queue, and the loop would tell of it for ever. */
+static void desk_rest(struct desk *desk)
+{
+	loop_unwatch(desk->loop, &desk->watch);
+	loop_timer_arm(desk->loop, &desk->rest_timer, DESK_REST_MS);
+}
+
 static void desk_on_accept(struct watch *watch, uint32_t events UNUSED)
 {
 	struct desk *desk = container_of(watch, struct desk, watch);
 	int fd = accept4(watch->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
+	if (fd < 0 && errno != EAGAIN && errno != ECONNABORTED)
+		desk_rest(desk);
 	if (fd < 0)
 		return;
 	if (desk->n_clients >= DESK_CLIENTS_MAX)
@@ -160,6 +180,7 @@ struct desk *desk_new(struct loop *loop, int listen_fd, const struct desk_rules 
 	*desk = (struct desk){
 	    .loop = loop, .watch = {.fd = listen_fd, .on_event = desk_on_accept}, .rules = *rules};
 	list_init(&desk->clients);
+	timer_init(&desk->rest_timer, desk_on_rested);
 	err = loop_watch_level(loop, &desk->watch, EPOLLIN);
 	if (err) {
 		free(desk);
@@ -175,6 +196,7 @@ void desk_free(struct desk *desk)
 		return;
 	list_for_each_safe (node, &desk->clients)
 		client_free(container_of(node, struct desk_client, node));
+	timer_cancel(&desk->rest_timer);
 	loop_unwatch(desk->loop, &desk->watch);
 	free(desk);
 }
