@@ -40,6 +40,7 @@ void broker_send_names(struct broker *broker)
 {
 	struct bundle *bundle = bundle_new(0);
 	int err = bundle ? broker_load_names(bundle) : -ENOMEM;
+	bool is_begun = !err;
 
 	if (!err)
 		err = bundle_send_names(broker->child.socket_fd, bundle);
@@ -47,6 +48,8 @@ void broker_send_names(struct broker *broker)
 	if (err)
 		log_error("the worker is not told of changed names",
 			  LOG_TEXT("reason", strerror(-err)));
+	if (err && is_begun) /* the worker may wait for the rest of it, and for ever */
+		child_kill(&broker->child);
 }
 
 void broker_on_names(void *argument, const char *path)
