@@ -375,6 +375,16 @@ static int kdf_init_provider(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH
 	return 1;
 }
 
+/* The host may ask for properties that ours does not have, such as "fips=yes". */
+static bool kdf_is_taken(void)
+{
+	EVP_KDF *taken = EVP_KDF_fetch(NULL, OSSL_KDF_NAME_TLS1_3_KDF, "?" KDF_OURS);
+	bool is_ours = taken && EVP_KDF_get0_provider(taken) == kdf_provider;
+
+	EVP_KDF_free(taken);
+	return is_ours;
+}
+
 void tls_kdf_init(void)
 {
 	if (kdf_provider)
@@ -382,7 +392,7 @@ void tls_kdf_init(void)
 	/* What the host's OpenSSL would load by itself it still does. */
 	if (OSSL_PROVIDER_add_builtin(NULL, KDF_PROVIDER, kdf_init_provider) == 1)
 		kdf_provider = OSSL_PROVIDER_try_load(NULL, KDF_PROVIDER, 1);
-	if (kdf_provider)
+	if (kdf_provider && kdf_is_taken())
 		kdf_others = EVP_KDF_fetch(NULL, OSSL_KDF_NAME_TLS1_3_KDF, KDF_OTHERS);
 	ERR_clear_error();
 }
