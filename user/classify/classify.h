@@ -45,4 +45,8 @@ enum classify_verdict classify_client_hello(const uint8_t *data, size_t len_byte
  */
 size_t classify_needed_bytes(const uint8_t *data, size_t len_bytes) MUST_CHECK;
 
+/* PostgreSQL's SSLRequest: its clients ask so, in the clear, whether TLS may begin, up to version
+ * 17 in any case. Said of whole ones alone. */
+bool classify_is_ssl_request(const uint8_t *data, size_t len_bytes) MUST_CHECK;
+
 #endif

@@ -322,3 +322,11 @@ size_t classify_needed_bytes(const uint8_t *data, size_t len_bytes)
 		needed = len_bytes + missing + NEEDED_RECORD_HEAD;
 	return MAX(needed, len_bytes + 1);
 }
+
+bool classify_is_ssl_request(const uint8_t *data, size_t len_bytes)
+{
+	static const uint8_t request[] = {0,	0,    0,    8,
+					  0x04, 0xd2, 0x16, 0x2f}; /* length, 80877103 */
+
+	return len_bytes == sizeof(request) && memcmp(data, request, sizeof(request)) == 0;
+}

@@ -89,6 +89,19 @@ static enum conn_state conn_start_tls(struct conn *conn)
 	return CONN_HANDSHAKE;
 }
 
+/* Why no route took bytes that are not TLS, where TLS is what was awaited. */
+static void conn_explain_clear(struct conn *conn)
+{
+	const uint8_t *data = (const uint8_t *)loop_scratch(conn_loop(conn));
+
+	if (!conn->listener->tls || conn->is_tls || conn->peeked_bytes == 0)
+		return;
+	conn_set_detail(conn, classify_is_ssl_request(data, conn->peeked_bytes)
+				  ? "the client asks in the clear whether TLS is spoken, as "
+				    "PostgreSQL's do; it must begin with TLS"
+				  : "what the client sent is not TLS");
+}
+
 /* Where a connection whose first bytes are known goes. */
 static enum conn_state conn_choose_lane(struct conn *conn, const struct client_hello *hello)
 {
@@ -98,6 +111,7 @@ static enum conn_state conn_choose_lane(struct conn *conn, const struct client_h
 	if (conn_keep_hello(conn, hello))
 		return conn_end(conn, CLOSE_OUT_OF_MEMORY);
 	if (!conn->route) {
+		conn_explain_clear(conn);
 		if (conn->is_tls && conn->peeked_bytes)
 			conn_refuse_name(conn);
 		return conn_end(conn, CLOSE_NO_ROUTE);

@@ -542,6 +542,23 @@ static void test_size(void **state)
 			 CLASSIFY_TOO_LARGE);
 }
 
+static void test_ssl_request(void **state)
+{
+	static const uint8_t request[] = {0, 0, 0, 8, 4, 210, 22, 47, 0};
+	uint8_t other[8];
+
+	(void)state;
+	assert_true(classify_is_ssl_request(request, 8));
+	for (size_t i = 0; i < sizeof(request) + 1; i++)
+		if (i != 8)
+			assert_false(classify_is_ssl_request(request, i));
+	for (size_t i = 0; i < 8; i++) {
+		memcpy(other, request, 8);
+		other[i] ^= 1;
+		assert_false(classify_is_ssl_request(other, 8));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -558,6 +575,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_lists, make_new, make_free),
 	    cmocka_unit_test_setup_teardown(test_records_of_any_size, make_new, make_free),
 	    cmocka_unit_test(test_bytes),
+	    cmocka_unit_test(test_ssl_request),
 	    cmocka_unit_test_setup_teardown(test_size, make_new, make_free),
 	};
 
