@@ -166,6 +166,26 @@ def test_each_refusal_has_its_name(lab, start, authority, tmp_path):
         server.stop()
 
 
+def test_a_failure_is_told_of_its_server(lab, start, authority):
+    """Also where another server did, so that no client has seen it."""
+    bad = nginx(lab, authority.issue("other.example.com"))
+    good = nginx(lab, authority.issue(NAME), port=TLS_PORT + 1, name="good")
+    config = routes(lab, {"pair": {"ca": str(authority.file)}}, health={"eject": {"failures": 2, "time": "1h"}})
+    addresses = [f"{lab.origins[0].address}:{TLS_PORT + i}" for i in range(2)]
+    config["origins"]["pair"].update(servers=addresses, retries=1)
+    daemon = start(config | {"process": {"threads": 1}})
+    assert [fetch(lab, "pair")[0] for _ in range(4)] == [200] * 4
+    wrong, right = daemon.status()["origins"][0]["servers"]
+    reason = f'certificate not accepted: hostname mismatch (expected "{NAME}")'
+    assert (wrong["state"], wrong["failures"], wrong["last_failure"], wrong["why"]) == ("ejected", 2, reason, reason)
+    assert right["failures"] == 0 and "last_failure" not in right and "why" not in right
+    assert daemon.status()["counters"]["origin_tls_wrong_name"] == 2
+    table = daemon.command("status", "--runtime-dir", daemon.runtime_dir).stdout
+    assert re.search(rf"  pair +{addresses[0]} +ejected +{re.escape(reason)} ", table)
+    bad.stop()
+    good.stop()
+
+
 @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
 def test_sessions_are_resumed(lab, start, authority, version, tmp_path):
     site = authority.issue(NAME)

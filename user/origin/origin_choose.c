@@ -209,11 +209,12 @@ static bool origin_can_spare_one(const struct origin *origin)
 	return n_ejected * 100 <= origin->conf->health.eject_max_percent * origin->state->n_servers;
 }
 
-void origin_note_failure(struct origin *origin, struct origin_server *server)
+void origin_note_failure(struct origin *origin, struct origin_server *server, const char *why)
 {
 	const struct conf_health *health = &origin->conf->health;
 	uint64_t now_ms = loop_now_ms(origin->state->table->loop);
 
+	server_note_reason(server->shared, why);
 	if (server_note_failure(server->shared, health->eject_failures) && server->is_listed &&
 	    server_state(server->shared, now_ms) == SERVER_UP && origin_can_spare_one(origin))
 		server_eject(server->shared, now_ms + health->eject_ms);

@@ -78,7 +78,7 @@ static void origin_attempt_next(struct origin_attempt *attempt, struct origin_se
 	stats_inc(STAT_ORIGIN_CONNECT_FAILURES);
 	timer_cancel(&attempt->timer);
 	if (origin_is_servers_fault(reason))
-		origin_note_failure(attempt->origin, server);
+		origin_note_failure(attempt->origin, server, why);
 	if (attempt->conn)
 		origin_discard(attempt->conn);
 	else

@@ -114,7 +114,7 @@ void origin_give_place(struct origin_state *state, struct origin_server *server,
 
 /* Passive health: after a row of failures the server is left alone for a while, if it can be
  * spared. */
-void origin_note_failure(struct origin *origin, struct origin_server *server);
+void origin_note_failure(struct origin *origin, struct origin_server *server, const char *why);
 
 /* What is the matter with the servers, for logs. */
 void origin_describe(struct origin *origin, char *text, size_t size_bytes);

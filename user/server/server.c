@@ -35,8 +35,10 @@ struct server {
 	_Atomic uint64_t checks_good;
 	_Atomic uint64_t checks_bad;
 	_Atomic uint64_t ejections;
+	char reason[SERVER_REASON_MAX]; /* under server_reason_lock */
 };
 
+static pthread_mutex_t server_reason_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t server_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct list server_buckets[SERVER_BUCKETS]; /* zeroed until first use */
 static _Atomic uint64_t server_change_count;
@@ -218,6 +220,27 @@ void server_note_success(struct server *server)
 	atomic_fetch_add_explicit(&server->connects, 1, memory_order_relaxed);
 	if (atomic_load_explicit(&server->failures_in_row, memory_order_relaxed))
 		atomic_store(&server->failures_in_row, 0);
+}
+
+void server_note_reason(struct server *server, const char *why)
+{
+	size_t n = 0;
+
+	pthread_mutex_lock(&server_reason_lock);
+	for (; why[n] && n + 1 < SERVER_REASON_MAX; n++)
+		server->reason[n] = why[n];
+	for (size_t i = 0; i < n; i++)
+		if (server->reason[i] < ' ' || server->reason[i] > '~')
+			server->reason[i] = '?';
+	server->reason[n] = 0;
+	pthread_mutex_unlock(&server_reason_lock);
+}
+
+void server_read_reason(const struct server *server, char ret_why[SERVER_REASON_MAX])
+{
+	pthread_mutex_lock(&server_reason_lock);
+	memcpy(ret_why, server->reason, SERVER_REASON_MAX);
+	pthread_mutex_unlock(&server_reason_lock);
 }
 
 void server_eject(struct server *server, uint64_t until_ms)

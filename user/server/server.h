@@ -59,6 +59,14 @@ void server_set_drained(struct server *server, bool is_drained);
  */
 bool server_note_failure(struct server *server, uint32_t max_failures) MUST_CHECK;
 void server_note_success(struct server *server);
+
+/* Why the last connection failed that did, for people. What does not fit is cut, and what is not
+ * ASCII becomes '?'. */
+#define SERVER_REASON_MAX 160
+void server_note_reason(struct server *server, const char *why);
+
+/* "" where none failed yet. */
+void server_read_reason(const struct server *server, char ret_why[SERVER_REASON_MAX]);
 void server_eject(struct server *server, uint64_t until_ms);
 
 /*

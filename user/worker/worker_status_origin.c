@@ -27,20 +27,24 @@ static json_t *status_server(const struct status_origin *status, const struct co
 	const struct conf_origin *origin = status->conf;
 	uint64_t now_ms = clock_now_ms();
 	enum server_state state = server_state(server, now_ms);
-	const char *why = state == SERVER_DOWN ? health_error(status->facts->health,
-							      origin->identity, server_addr(server))
-					       : NULL;
+	char reason[SERVER_REASON_MAX];
+	const char *why = NULL;
 	struct server_counts counts;
 
 	server_read_counts(server, &counts);
-	return json_pack("{s:s, s:s*, s:i, s:b, s:s, s:s*, s:I, s:i, s:I, s:I, s:I}", "address",
-			 text, "name", conf->is_name ? conf->text : NULL, "weight",
-			 (int)conf->weight, "backup", conf->is_backup, "state",
-			 server_state_word(state), "why", why, "load",
-			 (json_int_t)server_load(server), "share",
-			 (int)server_share(server, origin->slow_start_ms, now_ms), "connects",
-			 (json_int_t)counts.connects, "failures", (json_int_t)counts.failures,
-			 "ejections", (json_int_t)counts.ejections);
+	server_read_reason(server, reason);
+	if (state == SERVER_DOWN)
+		why = health_error(status->facts->health, origin->identity, server_addr(server));
+	else if (state == SERVER_EJECTED && *reason)
+		why = reason;
+	return json_pack(
+	    "{s:s, s:s*, s:i, s:b, s:s, s:s*, s:I, s:i, s:I, s:I, s:I, s:s*}", "address", text,
+	    "name", conf->is_name ? conf->text : NULL, "weight", (int)conf->weight, "backup",
+	    conf->is_backup, "state", server_state_word(state), "why", why, "load",
+	    (json_int_t)server_load(server), "share",
+	    (int)server_share(server, origin->slow_start_ms, now_ms), "connects",
+	    (json_int_t)counts.connects, "failures", (json_int_t)counts.failures, "ejections",
+	    (json_int_t)counts.ejections, "last_failure", *reason ? reason : NULL);
 }
 
 /* A name without an address has no server yet. */

@@ -264,10 +264,31 @@ static void test_waiting_threads_are_told_in_turns(void **state)
 	server_group_unref(NULL);
 }
 
+static void test_reasons_are_kept_and_bounded(void **state)
+{
+	struct server *server = get("one", "192.0.2.1:1");
+	char why[SERVER_REASON_MAX], longer[2 * SERVER_REASON_MAX];
+
+	(void)state;
+	server_read_reason(server, why);
+	assert_string_equal(why, "");
+	server_note_reason(server, "refused");
+	server_note_reason(server, "a \x1b[2J\n\xffname");
+	server_read_reason(server, why);
+	assert_string_equal(why, "a ?[2J??name");
+	memset(longer, 'x', sizeof(longer) - 1);
+	longer[sizeof(longer) - 1] = 0;
+	server_note_reason(server, longer);
+	server_read_reason(server, why);
+	assert_int_equal(strlen(why), SERVER_REASON_MAX - 1);
+	server_unref(server);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_found_by_identity_and_address),
+	    cmocka_unit_test(test_reasons_are_kept_and_bounded),
 	    cmocka_unit_test(test_states_and_what_is_stronger),
 	    cmocka_unit_test(test_row_of_failures),
 	    cmocka_unit_test(test_slow_start),
