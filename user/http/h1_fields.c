@@ -240,6 +240,16 @@ static enum h1_progress h1_finish_fields(struct h1_head *head, const struct h1_s
 	return H1_REFUSED;
 }
 
+void h1_head_init(struct h1_head *head, const char *data)
+{
+	head->data = data;
+	head->n_fields = 0;
+	head->content_length = 0;
+	head->has_content_length = false;
+	head->is_chunked = false;
+	head->lists_names = false;
+}
+
 enum h1_progress h1_parse_fields(struct h1_head *head, const char *p, const char *end,
 				 struct h1_seen *ret_seen, enum h1_fault *ret_fault)
 {

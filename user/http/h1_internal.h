@@ -38,6 +38,9 @@ struct h1_seen {
 	bool expects_continue;
 };
 
+/* Nothing was parsed yet. Leaves what parsing sets in any case, and the fields, which are many. */
+void h1_head_init(struct h1_head *head, const char *data);
+
 /*
  * Parses header lines from `p` up to and with the empty line into `head` (data and minor are set).
  * On H1_DONE the common rules hold: one length, one coding, never both.

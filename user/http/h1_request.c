@@ -227,19 +227,6 @@ static enum h1_fault h1_check_request(struct h1_request *request, const struct h
 	return H1_FAULT_NONE;
 }
 
-static void h1_request_init(struct h1_request *request, const char *data)
-{
-	struct h1_head *head = &request->head;
-
-	head->data = data;
-	head->n_fields = 0;
-	head->content_length = 0;
-	head->has_content_length = false;
-	head->is_chunked = false;
-	head->lists_names = false;
-	request->host = (struct str){NULL, 0};
-}
-
 enum h1_progress h1_parse_request(const char *data, size_t len_bytes,
 				  struct h1_request *ret_request, enum h1_fault *ret_fault)
 {
@@ -248,7 +235,8 @@ enum h1_progress h1_parse_request(const char *data, size_t len_bytes,
 	enum h1_progress progress;
 	struct h1_seen seen;
 
-	h1_request_init(ret_request, data);
+	h1_head_init(&ret_request->head, data);
+	ret_request->host = (struct str){NULL, 0};
 	if (end - p >= 2 && p[0] == '\r' && p[1] == '\n')
 		p += 2;
 	if (p == end || (end - data == 1 && *p == '\r'))

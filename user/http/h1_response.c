@@ -37,18 +37,6 @@ static enum h1_body h1_response_body(const struct h1_response *response, bool to
 	return head->content_length ? H1_BODY_LENGTH : H1_BODY_NONE;
 }
 
-static void h1_response_init(struct h1_response *response, const char *data)
-{
-	struct h1_head *head = &response->head;
-
-	head->data = data;
-	head->n_fields = 0;
-	head->content_length = 0;
-	head->has_content_length = false;
-	head->is_chunked = false;
-	head->lists_names = false;
-}
-
 static enum h1_progress h1_parse_response_head(const char *data, const char *end,
 					       struct h1_response *response,
 					       enum h1_fault *ret_fault)
@@ -78,7 +66,7 @@ enum h1_progress h1_parse_response(const char *data, size_t len_bytes, bool to_h
 	const char *end = data + MIN(len_bytes, (size_t)PENSTOCK_MAX_REQUEST_HEAD_BYTES);
 	enum h1_progress progress;
 
-	h1_response_init(ret_response, data);
+	h1_head_init(&ret_response->head, data);
 	progress = h1_parse_response_head(data, end, ret_response, ret_fault);
 	if (progress == H1_NEED_MORE && len_bytes >= PENSTOCK_MAX_REQUEST_HEAD_BYTES) {
 		*ret_fault = H1_FAULT_TOO_LARGE;
