@@ -197,6 +197,10 @@ ssize_t tls_wire_recv(struct tls_stream *stream, void *data, size_t len_bytes) M
 /* Sends what an earlier call left. 0, -EAGAIN, -errno. */
 int tls_out_flush(struct tls_stream *stream, struct io *io, bool more) MUST_CHECK;
 
+/* What the caller gives again is in records that have left by now: passes over it, and says how
+ * much that is. */
+size_t tls_out_settle(struct tls_stream *stream, struct tls_source *source);
+
 /* Sends when nothing is left of earlier calls; what the socket does not take is kept. As
  * tls_out_flush(), or -ENOMEM. */
 int tls_out_send(struct tls_stream *stream, struct io *io, const char *data, size_t len_bytes,

@@ -144,14 +144,6 @@ static ssize_t send_records(struct tls_stream *stream, struct tls_source *source
 	return (ssize_t)done;
 }
 
-static size_t send_settle(struct tls_stream *stream, struct tls_source *source)
-{
-	size_t n = tls_source_take(source, NULL, MIN(stream->owed_bytes, tls_source_len(source)));
-
-	stream->owed_bytes -= n;
-	return n;
-}
-
 static ssize_t openssl_send(struct io *io, const struct iovec *parts, int n_parts, bool more)
 {
 	struct tls_stream *stream = io->impl;
@@ -165,7 +157,7 @@ static ssize_t openssl_send(struct io *io, const struct iovec *parts, int n_part
 	err = tls_out_flush(stream, io, more);
 	if (err)
 		return err;
-	settled = send_settle(stream, &source);
+	settled = tls_out_settle(stream, &source);
 	if (stream->owed_bytes)
 		return (ssize_t)settled;
 	tls_call_begin(stream, io);

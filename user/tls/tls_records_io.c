@@ -291,15 +291,6 @@ static ssize_t records_seal(struct tls_stream *stream, struct tls_source *source
 	return (ssize_t)done;
 }
 
-/* What the caller gives again is in records that have left by now. */
-static size_t records_settle(struct tls_stream *stream, struct tls_source *source)
-{
-	size_t n = tls_source_take(source, NULL, MIN(stream->owed_bytes, tls_source_len(source)));
-
-	stream->owed_bytes -= n;
-	return n;
-}
-
 /* The peer's or the cipher's wish for our next keys, before any data. */
 static int records_renew(struct tls_stream *stream, struct io *io)
 {
@@ -321,7 +312,7 @@ ssize_t tls_records_send(struct io *io, const struct iovec *parts, int n_parts, 
 
 	if (err)
 		return err;
-	settled = records_settle(stream, &source);
+	settled = tls_out_settle(stream, &source);
 	if (stream->owed_bytes || !tls_source_len(&source))
 		return (ssize_t)settled;
 	err = records_renew(stream, io);

@@ -115,6 +115,14 @@ int tls_out_flush(struct tls_stream *stream, struct io *io, bool more)
 	return stream->out.len_bytes ? -EAGAIN : 0;
 }
 
+size_t tls_out_settle(struct tls_stream *stream, struct tls_source *source)
+{
+	size_t n = tls_source_take(source, NULL, MIN(stream->owed_bytes, tls_source_len(source)));
+
+	stream->owed_bytes -= n;
+	return n;
+}
+
 int tls_out_send(struct tls_stream *stream, struct io *io, const char *data, size_t len_bytes,
 		 bool more)
 {
