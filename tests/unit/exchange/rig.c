@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rig.h"
-#include "../await.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -9,6 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+#include "../await.h"
+#include "http/h1.h"
 
 /* Rounds of 10 ms without the awaited thing: only a failing test waits that long. */
 #define RIG_PATIENCE 1000
@@ -286,6 +288,36 @@ void rig_expect_at(struct rig *rig, struct rig_end *end, const char *text, int l
 		fail_msg("line %d: got %zu bytes:\n%.*s\nexpected %zu:\n%s", line, end->len_bytes,
 			 (int)end->len_bytes, end->data ? end->data : "", len, text);
 	end->len_bytes = 0;
+}
+
+void rig_expect_status(struct rig *rig, unsigned int status, bool closes)
+{
+	struct rig_end *client = &rig->client;
+	struct h1_response response;
+	enum h1_fault fault;
+	size_t len;
+
+	rig_read(rig, client, 1);
+	rig_settle(rig);
+	rig_read(rig, client, 1);
+	assert_int_equal(
+	    h1_parse_response(client->data, client->len_bytes, false, &response, &fault), H1_DONE);
+	len = response.head.len_bytes + response.head.content_length;
+	if (response.status != status)
+		fail_msg("status %u, not %u", response.status, status);
+	assert_int_equal(response.head.wants_close, closes);
+	assert_int_equal(client->len_bytes, len);
+	client->len_bytes = 0;
+}
+
+void rig_serve_one(struct rig *rig)
+{
+	rig_write(&rig->client, RIG_GET);
+	rig_settle(rig);
+	rig_expect(rig, &rig->origins[0], RIG_GET_SEEN);
+	rig_write(&rig->origins[0], RIG_OK);
+	rig_expect(rig, &rig->client, RIG_OK);
+	assert_int_equal(rig->n_released, 1);
 }
 
 void rig_expect_nothing(struct rig *rig, struct rig_end *end)

@@ -91,6 +91,12 @@ void rig_read_end(struct rig *rig, struct rig_end *end);
 #define rig_expect(rig, end, text) rig_expect_at(rig, end, text, __LINE__)
 void rig_expect_at(struct rig *rig, struct rig_end *end, const char *text, int line);
 
+/* The client gets a reply with this status, and nothing behind it. */
+void rig_expect_status(struct rig *rig, unsigned int status, bool closes);
+
+/* A request and its reply, by the first origin. */
+void rig_serve_one(struct rig *rig);
+
 /* Nothing more was sent there. */
 void rig_expect_nothing(struct rig *rig, struct rig_end *end);
 

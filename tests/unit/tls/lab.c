@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lab.h"
 
-#include "../await.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -22,6 +20,8 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "../await.h"
 
 #define LAB_FILES_MAX 32
 #define STALL_MS 30000
