@@ -238,7 +238,9 @@ static enum relay_progress relay_pipe_once(struct relay_dir *dir, struct loop *l
 		dir->dry_reads = 0;
 		filled_bytes += (size_t)n;
 		*share_bytes -= MIN(*share_bytes, (size_t)n);
-		if (filled_bytes >= LOOP_SCRATCH_BYTES)
+		if (relay_tide_took_all(dir, (size_t)n))
+			dir->from->readable = false;
+		if (!dir->from->readable || filled_bytes >= LOOP_SCRATCH_BYTES)
 			break;
 	}
 	return relay_drain_pipe(dir);

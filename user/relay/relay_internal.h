@@ -27,8 +27,10 @@ void relay_pipe_give(struct relay_pipe *relay_pipe, bool is_empty);
 
 /* ---- relay_tide.c ---- */
 
-/* A wake-up brings so much. The socket's receive buffer is made to hold twice that. */
+/* A wake-up brings so much, or more where the stream is fast. The socket's receive buffer is made
+ * to hold twice that. */
 #define RELAY_TIDE_BYTES (256 << 10)
+#define RELAY_TIDE_MAX_BYTES RELAY_PIPE_BYTES
 
 /* SO_RCVLOWAT, by which setting the kernel looks for bytes that wait, too. */
 void relay_set_low_water(int fd, int bytes);
@@ -38,6 +40,14 @@ void relay_tide_begin(struct relay_dir *dir, struct loop *loop);
 
 /* The socket's low-water mark is set. */
 bool relay_tide_is_high(const struct relay_dir *dir);
+
+/* For a stream that brought so much in a tick of the timers: a quarter of it at most, so that no
+ * portion is long in coming, within the bounds above. */
+uint32_t relay_tide_portion_bytes(uint64_t tick_bytes);
+
+/* Having spliced so much from the socket, it waits for the next portion: what comes meanwhile is no
+ * portion yet. */
+bool relay_tide_took_all(const struct relay_dir *dir, size_t n_bytes);
 
 /* The direction is woken by every byte again. */
 void relay_tide_done(struct relay_dir *dir);

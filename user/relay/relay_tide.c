@@ -15,10 +15,13 @@
 /* What has to come in a row, through the pipe, before it pays; the most after disappointments. */
 #define RELAY_TIDE_BEGIN_BYTES (4 << 20)
 #define RELAY_TIDE_BEGIN_MAX_BYTES (1 << 30)
+/* A tick brings at least so many portions, or they are made smaller. */
+#define RELAY_TIDE_TICK_PORTIONS 4
 
 struct relay_tide {
 	struct list node; /* in relay_tides.tides, while it is high */
 	bool is_high; /* the low-water mark is set */
+	uint32_t portion_bytes; /* to this */
 	struct relay_dir *dir;
 	uint64_t from_bytes; /* received before it began to prove that it is bulk */
 	uint64_t begin_bytes; /* and what it has to bring */
@@ -42,11 +45,37 @@ bool relay_tide_is_high(const struct relay_dir *dir)
 	return dir->tide && dir->tide->is_high;
 }
 
+/* More than this may have had as much behind it. A pipe has a slot for each 4 KiB, and a segment
+ * takes one at least, so a small pipe may be full with much less. */
+bool relay_tide_took_all(const struct relay_dir *dir, size_t n_bytes)
+{
+	return relay_tide_is_high(dir) && n_bytes < RELAY_TIDE_BYTES && !dir->from->peer_closed &&
+	       dir->pipe->size_bytes >= RELAY_PIPE_BYTES;
+}
+
+static void tide_set_portion(struct relay_tide *tide, uint32_t portion_bytes)
+{
+	if (tide->portion_bytes == portion_bytes)
+		return;
+	tide->portion_bytes = portion_bytes;
+	relay_set_low_water(tide->dir->from->watch.fd, (int)portion_bytes);
+}
+
+uint32_t relay_tide_portion_bytes(uint64_t tick_bytes)
+{
+	uint32_t portion_bytes = RELAY_TIDE_BYTES;
+
+	while (portion_bytes < RELAY_TIDE_MAX_BYTES &&
+	       tick_bytes >= 2 * RELAY_TIDE_TICK_PORTIONS * (uint64_t)portion_bytes)
+		portion_bytes *= 2;
+	return portion_bytes;
+}
+
 static void tide_lower(struct relay_tide *tide)
 {
 	list_del(&tide->node);
 	tide->is_high = false;
-	relay_set_low_water(tide->dir->from->watch.fd, 1); /* reports what waits */
+	tide_set_portion(tide, 1); /* reports what waits */
 }
 
 static void tide_look(struct relay_tide *tide)
@@ -54,6 +83,8 @@ static void tide_look(struct relay_tide *tide)
 	struct relay_dir *dir = tide->dir;
 
 	if (dir->received_bytes != tide->seen_bytes) {
+		tide_set_portion(tide,
+				 relay_tide_portion_bytes(dir->received_bytes - tide->seen_bytes));
 		tide->seen_bytes = dir->received_bytes;
 		return;
 	}
@@ -84,7 +115,7 @@ static void tide_raise(struct relay_tide *tide, struct loop *loop)
 	list_add_tail(&tide->node, &relay_tides.tides);
 	tide->is_high = true;
 	tide->seen_bytes = tide->dir->received_bytes;
-	relay_set_low_water(tide->dir->from->watch.fd, RELAY_TIDE_BYTES);
+	tide_set_portion(tide, RELAY_TIDE_BYTES);
 }
 
 static struct relay_tide *tide_new(struct relay_dir *dir)

@@ -429,7 +429,7 @@ static void test_tide_and_the_end(void **state)
 	(void)state;
 	start_tide();
 	relay_tide_thread_done();
-	relay_set_low_water(bench.a.watch.fd, RELAY_TIDE_BYTES);
+	relay_set_low_water(bench.a.watch.fd, RELAY_TIDE_MAX_BYTES);
 	assert_int_equal(send(bench.client, "last", 4, 0), 4);
 	assert_int_equal(shutdown(bench.client, SHUT_WR), 0);
 	expect_text(bench.origin, "last");
@@ -443,10 +443,45 @@ static void test_tide_and_a_reset(void **state)
 	(void)state;
 	start_tide();
 	relay_tide_thread_done();
-	relay_set_low_water(bench.a.watch.fd, RELAY_TIDE_BYTES);
+	relay_set_low_water(bench.a.watch.fd, RELAY_TIDE_MAX_BYTES);
 	reset(&bench.client);
 	turn_until(bench.verdict == RELAY_BROKE);
 	assert_int_equal(bench.reason, CLOSE_CLIENT_RESET);
+	bench_stop();
+}
+
+static void test_portions_of_a_tide(void **state)
+{
+	(void)state;
+	assert_int_equal(relay_tide_portion_bytes(0), 256 << 10);
+	assert_int_equal(relay_tide_portion_bytes((2 << 20) - 1), 256 << 10);
+	assert_int_equal(relay_tide_portion_bytes(2 << 20), 512 << 10);
+	assert_int_equal(relay_tide_portion_bytes((4 << 20) - 1), 512 << 10);
+	assert_int_equal(relay_tide_portion_bytes(4 << 20), 1 << 20);
+	assert_int_equal(relay_tide_portion_bytes(UINT64_MAX), 1 << 20);
+}
+
+/* A portion that did not come whole is waited for without asking again. */
+static void test_tide_does_not_ask_for_less(void **state)
+{
+	unsigned int events;
+
+	(void)state;
+	start_tide();
+	relay_tide_thread_done(); /* which would ask */
+	relay_set_low_water(bench.a.watch.fd, RELAY_TIDE_BYTES);
+	bench.a.readable = true;
+	for (char byte = 'a'; byte < 'd'; byte++)
+		send_and_arrive(byte);
+	bench.relay.on_wake(&bench.relay);
+	assert_false(bench.a.readable);
+	expect_text(bench.origin, "abc");
+	events = bench_events;
+	send_and_arrive('d');
+	turn(2);
+	assert_int_equal(bench_events, events);
+	relay_set_low_water(bench.a.watch.fd, 1);
+	expect_text(bench.origin, "d");
 	bench_stop();
 }
 
@@ -486,6 +521,8 @@ int main(void)
 	    cmocka_unit_test(test_auto_takes_the_pipe_for_bulk),
 	    cmocka_unit_test(test_pipe_is_asked_for_again),
 	    cmocka_unit_test(test_tide_ends_in_silence),
+	    cmocka_unit_test(test_portions_of_a_tide),
+	    cmocka_unit_test(test_tide_does_not_ask_for_less),
 	    cmocka_unit_test(test_tide_and_the_end),
 	    cmocka_unit_test(test_tide_and_a_reset),
 	};
