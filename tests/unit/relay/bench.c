@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -67,9 +68,23 @@ void bench_expect_no_entries(void)
 			fail_msg("an entry is left in %s", names[i]);
 }
 
-int bench_dirs_fd(void)
+static int dirs_fd(void)
 {
 	return plane_splice_map_fd(kernel_side, "splice_dirs");
+}
+
+volatile struct splice_dir *bench_map_dirs(void)
+{
+	void *dirs = mmap(NULL, 2 * sizeof(struct splice_dir), PROT_READ | PROT_WRITE, MAP_SHARED,
+			  dirs_fd(), 0);
+
+	assert_ptr_not_equal(dirs, MAP_FAILED);
+	return dirs;
+}
+
+void bench_unmap_dirs(volatile struct splice_dir *dirs)
+{
+	munmap((void *)dirs, 2 * sizeof(*dirs));
 }
 
 void bench_start_foreign(void)
@@ -96,6 +111,13 @@ void bench_finish(void)
 	relay_sockmap_close();
 	plane_splice_free(kernel_side);
 	kernel_side = NULL;
+}
+
+int bench_group_done(void **state)
+{
+	(void)state;
+	bench_finish();
+	return 0;
 }
 
 /* ---- sockets ---- */
@@ -286,6 +308,14 @@ void message(int from, int to, const char *text)
 	expect_text(to, text);
 }
 
+void chat(int messages)
+{
+	for (int i = 0; i < messages; i++) {
+		message(bench.client, bench.origin, "how are you?");
+		message(bench.origin, bench.client, "fine.");
+	}
+}
+
 void expect_end(int fd)
 {
 	char byte;
@@ -305,4 +335,11 @@ void reset(int *fd)
 	setsockopt(*fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 	close(*fd);
 	*fd = -1;
+}
+
+void expect_copied(const char *why)
+{
+	assert_null(bench.relay.sockmap);
+	assert_int_equal(bench.relay.up.engine, RELAY_ENGINE_COPY);
+	assert_string_equal(bench.relay.up.engine_reason, why);
 }

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "../await.h"
+#include "penstock/abi.h"
 #include "relay/relay.h"
 
 /* client <-> [a relay b] <-> origin */
@@ -35,8 +36,9 @@ void bench_need_sockmap(void);
 /* Nothing of any stream is left in the maps. */
 void bench_expect_no_entries(void);
 
-/* Of splice_dirs; stays ours. */
-int bench_dirs_fd(void);
+/* The numbers of both directions of the one stream that is in the maps. */
+volatile struct splice_dir *bench_map_dirs(void);
+void bench_unmap_dirs(volatile struct splice_dir *dirs);
 
 /* Another program's sockmap: the map that its program reads from. */
 void bench_start_foreign(void);
@@ -45,6 +47,7 @@ void bench_stop_foreign(void);
 
 /* The maps go; the next bench_need_sockmap() makes new ones. */
 void bench_finish(void);
+int bench_group_done(void **state);
 
 /* The sockets alone; then the relay over them. */
 void bench_connect(void);
@@ -81,11 +84,17 @@ void transfer(int from, int to, size_t total, size_t read_chunk);
 /* Sends a text and receives it at the other end. */
 void message(int from, int to, const char *text);
 
+/* So many questions and answers. */
+void chat(int messages);
+
 /* The next bytes at `fd` are this text. */
 void expect_text(int fd, const char *text);
 
 /* The stream has ended at `fd`. */
 void expect_end(int fd);
+
+/* Both directions are copied, for this reason. */
+void expect_copied(const char *why);
 
 /* Closes it with RST. */
 void reset(int *fd);

@@ -493,13 +493,6 @@ static void test_tide_does_not_ask_for_less(void **state)
 	IN_ENGINE(test, COPY), IN_ENGINE(test, PIPE), IN_ENGINE(test, AUTO)
 #define IN_EACH_ENGINE(test) IN_EACH_USER_ENGINE(test), IN_ENGINE(test, SOCKMAP)
 
-static int group_done(void **state)
-{
-	(void)state;
-	bench_finish();
-	return 0;
-}
-
 int main(void)
 {
 	static enum relay_engine engines[] = {RELAY_ENGINE_COPY, RELAY_ENGINE_PIPE,
@@ -527,5 +520,5 @@ int main(void)
 	    cmocka_unit_test(test_tide_and_a_reset),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, group_done);
+	return cmocka_run_group_tests(tests, NULL, bench_group_done);
 }

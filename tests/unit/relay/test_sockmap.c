@@ -3,15 +3,9 @@
  * Needs root. */
 #include "bench.h"
 
-#include <bpf/bpf.h>
-#include <errno.h>
-#include <netinet/in.h>
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -21,13 +15,6 @@
 
 /* Races show in some of so many tries only. */
 #define TRIES 20
-
-static int group_done(void **state)
-{
-	(void)state;
-	bench_finish();
-	return 0;
-}
 
 static void start_in_sockmap(void)
 {
@@ -47,13 +34,6 @@ static void wait_unread(int fd, int wanted)
 		usleep(1000);
 	}
 	assert_int_equal(unread, wanted);
-}
-
-static void expect_copied(const char *why)
-{
-	assert_null(bench.relay.sockmap);
-	assert_int_equal(bench.relay.up.engine, RELAY_ENGINE_COPY);
-	assert_string_equal(bench.relay.up.engine_reason, why);
 }
 
 /* Without a kick they wait for the next segment; with one map the first side's meet no peer. */
@@ -236,20 +216,6 @@ static void pull(size_t wanted)
 	}
 }
 
-static volatile struct splice_dir *map_dirs(void)
-{
-	void *dirs = mmap(NULL, 2 * sizeof(struct splice_dir), PROT_READ | PROT_WRITE, MAP_SHARED,
-			  bench_dirs_fd(), 0);
-
-	assert_ptr_not_equal(dirs, MAP_FAILED);
-	return dirs;
-}
-
-static void unmap_dirs(volatile struct splice_dir *dirs)
-{
-	munmap((void *)dirs, 2 * sizeof(*dirs));
-}
-
 /* What was passed may not overtake what was redirected and is not written yet: here the map is made
  * to say that there is such. */
 static void test_passed_bytes_wait_for_redirected_ones(void **state)
@@ -260,7 +226,7 @@ static void test_passed_bytes_wait_for_redirected_ones(void **state)
 	(void)state;
 	start_in_sockmap();
 	message(bench.client, bench.origin, "hello");
-	dirs = map_dirs();
+	dirs = bench_map_dirs();
 	assert_int_equal(dirs[0].redirected_bytes, 5);
 	dirs[0].window_bytes = 0;
 	dirs[0].redirected_bytes += 3;
@@ -271,7 +237,7 @@ static void test_passed_bytes_wait_for_redirected_ones(void **state)
 	dirs[0].redirected_bytes -= 3;
 	expect_text(bench.origin, "passed");
 	turn_until(dirs[0].consumed_bytes == 6);
-	unmap_dirs(dirs);
+	bench_unmap_dirs(dirs);
 	bench_stop();
 }
 
@@ -315,12 +281,12 @@ static void test_reader_that_stalls_is_bounded_and_gets_all(void **state)
 	assert_true(stats_sum(STAT_RELAY_SOCKMAP_LAGS) > lags);
 	pull(sent);
 	/* And then the kernel has it again. */
-	dirs = map_dirs();
+	dirs = bench_map_dirs();
 	turn_until(dirs[0].consumed_bytes == dirs[0].passed_bytes);
 	redirected = dirs[0].redirected_bytes;
 	message(bench.client, bench.origin, "on it goes");
 	assert_int_equal(dirs[0].redirected_bytes, redirected + 10);
-	unmap_dirs(dirs);
+	bench_unmap_dirs(dirs);
 	bench_stop();
 }
 
@@ -431,210 +397,6 @@ static void test_random_transfers_auto(void **state)
 	random_transfers(RELAY_ENGINE_AUTO);
 }
 
-/* ---- policy ---- */
-
-static void chat(int messages)
-{
-	for (int i = 0; i < messages; i++) {
-		message(bench.client, bench.origin, "how are you?");
-		message(bench.origin, bench.client, "fine.");
-	}
-}
-
-static void start_auto(void)
-{
-	const struct conf_relay_tuning tuning = {
-	    .sockmap = true, .chat_messages = 5, .bulk_bytes = 65536};
-
-	bench_need_sockmap();
-	bench_connect();
-	bench_relay(RELAY_ENGINE_AUTO, &tuning);
-}
-
-static void test_chat_goes_in_and_bulk_comes_back(void **state)
-{
-	uint64_t left = stats_sum(STAT_RELAY_SOCKMAP_LEFT);
-
-	(void)state;
-	start_auto();
-	chat(3);
-	assert_int_equal(bench.relay.up.engine, RELAY_ENGINE_COPY);
-	chat(3);
-	assert_int_equal(bench.relay.up.engine, RELAY_ENGINE_SOCKMAP);
-	chat(20);
-	/* Nobody reads, so the receiver lags. */
-	for (int i = 0; i < 50 && bench.relay.sockmap; i++) {
-		transfer(bench.client, bench.origin, 4 << 20, 30000);
-		transfer(bench.origin, bench.client, 4 << 20, 30000);
-	}
-	assert_null(bench.relay.sockmap);
-	assert_int_equal(stats_sum(STAT_RELAY_SOCKMAP_LEFT), left + 1);
-	bench_expect_no_entries();
-	transfer(bench.client, bench.origin, 4 << 20, 65536);
-	assert_int_equal(bench.relay.up.engine, RELAY_ENGINE_PIPE);
-	/* It has to prove more than before. */
-	chat(6);
-	assert_null(bench.relay.sockmap);
-	assert_int_equal(shutdown(bench.client, SHUT_WR), 0);
-	expect_end(bench.origin);
-	assert_int_equal(shutdown(bench.origin, SHUT_WR), 0);
-	expect_end(bench.client);
-	turn_until(bench.verdict == RELAY_OVER);
-	assert_int_equal(bench.relay.up.received_bytes, bench.relay.up.delivered_bytes);
-	bench_stop();
-}
-
-/* A stream that says nothing holds no place in the map, and comes back as easily as it came. */
-static void test_idle_stream_leaves(void **state)
-{
-	volatile struct splice_dir *dirs = NULL;
-
-	(void)state;
-	start_auto();
-	chat(6);
-	assert_non_null(bench.relay.sockmap);
-	bench.relay.sockmap->looked_ms = 0; /* a look is due, and finds that something was said */
-	bench.relay.on_wake(&bench.relay);
-	turn(5);
-	assert_non_null(bench.relay.sockmap);
-	dirs = map_dirs();
-	bench.relay.sockmap->looked_ms = 0;
-	bench.relay.sockmap->active_ms = 0;
-	dirs[0].active_ns = 0;
-	dirs[1].active_ns = 0;
-	bench.relay.on_wake(&bench.relay);
-	turn_until(bench.relay.sockmap == NULL);
-	unmap_dirs(dirs);
-	bench_expect_no_entries();
-	assert_string_equal(bench.relay.up.engine_reason, "too little is said for the sockmap");
-	chat(6);
-	assert_non_null(bench.relay.sockmap);
-	bench_stop();
-}
-
-static void test_tuned_off(void **state)
-{
-	const struct conf_relay_tuning tuning = {.sockmap = false};
-
-	(void)state;
-	bench_need_sockmap();
-	bench_connect();
-	bench_relay(RELAY_ENGINE_SOCKMAP, &tuning);
-	chat(2);
-	expect_copied("sockmap is turned off");
-	bench_stop();
-}
-
-/* ---- sockets that cannot be in it ---- */
-
-static void replace_origin(int here, int there)
-{
-	close(bench.origin);
-	io_close(&bench.b);
-	bench.origin = there;
-	bench_replace_b(here);
-}
-
-static void test_unix_socket_is_copied(void **state)
-{
-	int pair[2];
-
-	(void)state;
-	bench_need_sockmap();
-	bench_connect();
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
-	replace_origin(pair[1], pair[0]);
-	bench_relay(RELAY_ENGINE_SOCKMAP, NULL);
-	chat(2);
-	expect_copied("only plain TCP can be in a sockmap");
-	bench_stop();
-}
-
-static void test_mptcp_is_copied(void **state)
-{
-	int here, there;
-
-	(void)state;
-	bench_need_sockmap();
-	bench_connect();
-	if (connect_pair_by(IPPROTO_MPTCP, &there, &here)) {
-		bench_relay(RELAY_ENGINE_COPY, NULL);
-		bench_stop();
-		printf("this kernel has no MPTCP, or net.mptcp.enabled is 0\n");
-		skip();
-	}
-	replace_origin(here, there);
-	bench_relay(RELAY_ENGINE_SOCKMAP, NULL);
-	chat(2);
-	expect_copied("MPTCP cannot be in a sockmap");
-	bench_stop();
-}
-
-static void test_socket_with_another_protocol_on_top_is_copied(void **state)
-{
-	(void)state;
-	bench_need_sockmap();
-	bench_connect();
-	if (setsockopt(bench.b.watch.fd, IPPROTO_TCP, TCP_ULP, "tls", 3)) {
-		bench_relay(RELAY_ENGINE_COPY, NULL);
-		bench_stop();
-		printf("this kernel has no tls module, or it is not loaded\n");
-		skip();
-	}
-	bench_relay(RELAY_ENGINE_SOCKMAP, NULL);
-	chat(2);
-	expect_copied("a socket has another protocol on top");
-	bench_stop();
-}
-
-static void put_in_foreign_sockmap(int fd)
-{
-	uint64_t key = 1, value = (uint64_t)fd;
-
-	bench_start_foreign();
-	assert_int_equal(bpf_map_update_elem(bench_foreign_src(), &key, &value, BPF_ANY), 0);
-}
-
-/* Whose verdict lets all pass: it can be read, but not spliced. */
-static void test_pipe_over_a_foreign_sockmap(void **state)
-{
-	(void)state;
-	bench_need_sockmap();
-	bench_connect();
-	put_in_foreign_sockmap(bench.a.watch.fd);
-	bench_relay(RELAY_ENGINE_PIPE, NULL);
-	message(bench.client, bench.origin, "from a socket that is in the map");
-	message(bench.origin, bench.client, "and from one that is not");
-	assert_int_equal(bench.relay.up.engine, RELAY_ENGINE_PIPE); /* once is no proof */
-	for (int i = 0; i < 3; i++)
-		message(bench.client, bench.origin, "again, from the one that is");
-	assert_int_equal(bench.relay.up.engine, RELAY_ENGINE_COPY);
-	assert_string_equal(bench.relay.up.engine_reason,
-			    "what comes cannot be spliced: another program's sockmap has it");
-	assert_int_equal(bench.relay.down.engine, RELAY_ENGINE_PIPE);
-	transfer(bench.client, bench.origin, 3 << 20, 65536);
-	shutdown(bench.client, SHUT_WR);
-	expect_end(bench.origin);
-	shutdown(bench.origin, SHUT_WR);
-	expect_end(bench.client);
-	assert_int_equal(bench.verdict, RELAY_OVER);
-	bench_stop();
-	bench_stop_foreign();
-}
-
-static void test_socket_in_a_foreign_sockmap_is_copied(void **state)
-{
-	(void)state;
-	bench_need_sockmap();
-	bench_connect();
-	put_in_foreign_sockmap(bench.a.watch.fd);
-	bench_relay(RELAY_ENGINE_SOCKMAP, NULL);
-	chat(2);
-	expect_copied("a socket is in another program's sockmap");
-	bench_stop();
-	bench_stop_foreign();
-}
-
 /* ---- the watchdog: last, since each turns sockmap off ---- */
 
 static void test_difference_at_the_end_turns_it_off(void **state)
@@ -669,10 +431,10 @@ static void test_stall_breaks_the_stream_and_turns_it_off(void **state)
 	(void)state;
 	start_in_sockmap();
 	message(bench.client, bench.origin, "hello");
-	dirs = map_dirs();
+	dirs = bench_map_dirs();
 	assert_int_equal(dirs[0].redirected_bytes, 5);
 	dirs[0].redirected_bytes += 3;
-	unmap_dirs(dirs);
+	bench_unmap_dirs(dirs);
 	turn_until(bench.verdict == RELAY_BROKE);
 	assert_int_equal(bench.reason, CLOSE_INTERNAL);
 	assert_int_equal(stats_sum(STAT_RELAY_SOCKMAP_STALLS), 1);
@@ -696,17 +458,9 @@ int main(void)
 	    cmocka_unit_test(test_messages_wake_nobody),
 	    cmocka_unit_test(test_random_transfers),
 	    cmocka_unit_test(test_random_transfers_auto),
-	    cmocka_unit_test(test_chat_goes_in_and_bulk_comes_back),
-	    cmocka_unit_test(test_idle_stream_leaves),
-	    cmocka_unit_test(test_tuned_off),
-	    cmocka_unit_test(test_unix_socket_is_copied),
-	    cmocka_unit_test(test_mptcp_is_copied),
-	    cmocka_unit_test(test_socket_with_another_protocol_on_top_is_copied),
-	    cmocka_unit_test(test_socket_in_a_foreign_sockmap_is_copied),
-	    cmocka_unit_test(test_pipe_over_a_foreign_sockmap),
 	    cmocka_unit_test(test_difference_at_the_end_turns_it_off),
 	    cmocka_unit_test(test_stall_breaks_the_stream_and_turns_it_off),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, group_done);
+	return cmocka_run_group_tests(tests, NULL, bench_group_done);
 }
