@@ -139,6 +139,9 @@ struct tls_control_verdict tls_control_take(struct tls_control *control, uint8_t
 	if (++control->n_in_row > TLS_CONTROL_ROW_MAX)
 		return control_refuse(TLS_ALERT_UNEXPECTED_MESSAGE,
 				      "the peer sent too many records without data");
+	if (tls_control_is_amid(control) && type != TLS_TYPE_HANDSHAKE)
+		return control_refuse(TLS_ALERT_UNEXPECTED_MESSAGE,
+				      "the peer sent something amid a handshake message");
 	if (type == TLS_TYPE_DATA && !len_bytes)
 		return control_say(TLS_CONTROL_PASS);
 	switch (type) {

@@ -60,11 +60,17 @@ struct tls_control_verdict {
 	const char *why;
 };
 
-/* One record of `type` with its plain bytes; of data: one without any. After FAILED, CLOSED or
- * REFUSE it is not called again.
+/* One record of `type` with its plain bytes; data only without any, or amid a message. After
+ * FAILED, CLOSED or REFUSE it is not called again.
  */
 struct tls_control_verdict tls_control_take(struct tls_control *control, uint8_t type,
 					    const uint8_t *data, size_t len_bytes) MUST_CHECK;
+
+/* Nothing may come between the parts of a message (RFC 8446, 5.1). */
+static inline bool tls_control_is_amid(const struct tls_control *control)
+{
+	return control->is_13 && control->n_head;
+}
 
 /* Data came: whoever sends some may send further records without. */
 static inline void tls_control_note_data(struct tls_control *control)

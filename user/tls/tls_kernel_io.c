@@ -33,11 +33,15 @@ static int kernel_note_nothing(struct tls_stream *stream, unsigned int *n_nothin
 	return ++*n_nothing > EMPTY_ROW_MAX ? tls_stream_truncated(stream) : 0;
 }
 
-static void kernel_note_data(struct tls_stream *stream)
+/* 0, or -EPROTO: it must not be. */
+static int kernel_note_data(struct tls_stream *stream, struct io *io)
 {
+	if (tls_control_is_amid(&stream->control))
+		return tls_stream_take_control(stream, io, TLS_TYPE_DATA, NULL, 0);
 	tls_control_note_data(&stream->control);
 	if (stream->late)
 		tls_late_done(stream);
+	return 0;
 }
 
 /*
@@ -55,8 +59,8 @@ static ssize_t tls_kernel_recv(struct io *io, void *data, size_t len_bytes)
 		ssize_t n = recv(stream->fd, data, len_bytes, MSG_DONTWAIT);
 
 		if (n > 0) {
-			kernel_note_data(stream);
-			return n;
+			err = kernel_note_data(stream, io);
+			return err ? err : n;
 		}
 		if (n == 0 && !len_bytes)
 			return 0;
@@ -80,8 +84,8 @@ static ssize_t tls_kernel_splice_in(struct io *io, int pipe_write_fd, size_t len
 				   SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
 
 		if (n > 0) {
-			kernel_note_data(stream);
-			return n;
+			err = kernel_note_data(stream, io);
+			return err ? err : n;
 		}
 		if (n == 0)
 			err = kernel_note_nothing(stream, &n_nothing);

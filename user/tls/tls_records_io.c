@@ -198,7 +198,7 @@ static ssize_t records_take(struct tls_stream *stream, struct io *io, struct inp
 	input_pass(input, TLS_RECORD_HEADER_BYTES + body_bytes);
 	if (err)
 		return records_refuse(stream, io, err);
-	if (text.type != TLS_TYPE_DATA || !text.len_bytes)
+	if (text.type != TLS_TYPE_DATA || !text.len_bytes || tls_control_is_amid(&stream->control))
 		return tls_stream_take_control(stream, io, text.type, text.data, text.len_bytes);
 	return records_deliver(stream, &text, data, room_bytes);
 }

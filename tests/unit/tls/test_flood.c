@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A peer that sends records without data for ever, to OpenSSL: the thread has others to serve. */
+/* A peer that sends records without data for ever, to user space: the thread has others to serve.
+ */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

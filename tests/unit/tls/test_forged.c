@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Records that no honest peer sends, under its own keys: made by hand with the secret that its key
- * log tells. Through OpenSSL, and on a kernel with TLS through that, by recv and by splice(2).
+ * log tells. In user space, and on a kernel with TLS through that, by recv and by splice(2).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -128,7 +128,7 @@ static ssize_t take(struct forge *forge, int pipe_fd, char *data, size_t len_byt
 	}
 }
 
-/* Each of them by OpenSSL, by the kernel, and by the kernel into a pipe. */
+/* Each of them in user space, by the kernel, and by the kernel into a pipe. */
 static void each_way(void (*try)(struct forge *forge, int pipe_fd))
 {
 	for (int way = 0; way < 3; way++) {
@@ -235,6 +235,24 @@ static void another_finished_is_refused(void **state)
 	each_way(try_finished);
 }
 
+/* A KeyUpdate whose end does not come (RFC 8446, 5.1). */
+static void try_amid(struct forge *forge, int pipe_fd)
+{
+	char data[16];
+
+	send_record(forge, TLS_TYPE_HANDSHAKE, "\x18\0\0", 3);
+	send_record(forge, TLS_TYPE_DATA, "abc", 3);
+	assert_int_equal(take(forge, pipe_fd, data, sizeof(data)), -EPROTO);
+	assert_non_null(strstr(tls_error(&forge->end.io), "amid"));
+	assert_int_equal(take(forge, pipe_fd, data, sizeof(data)), -EPROTO);
+}
+
+static void nothing_comes_amid_a_message(void **state)
+{
+	(void)state;
+	each_way(try_amid);
+}
+
 static int make_world(void **state)
 {
 	(void)state;
@@ -265,6 +283,7 @@ int main(void)
 	    cmocka_unit_test(unknown_types_are_refused),
 	    cmocka_unit_test(a_flood_of_alerts_is_refused),
 	    cmocka_unit_test(another_finished_is_refused),
+	    cmocka_unit_test(nothing_comes_amid_a_message),
 	};
 
 	return cmocka_run_group_tests_name("tls forged", tests, make_world, end_world);
