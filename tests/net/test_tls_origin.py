@@ -135,6 +135,7 @@ REFUSALS = {  # name: counter, words in the log
     "plain": ("origin_tls_protocol", "wrong version number"),
     "purpose": ("origin_tls_bad_certificate", "unsuitable certificate purpose"),
     "closing": ("origin_tls_closed", "during the TLS handshake"),
+    "silent": ("origin_tls_timeout", "TLS handshake timed out"),
 }
 
 
@@ -154,14 +155,17 @@ def test_each_refusal_has_its_name(lab, start, authority, tmp_path):
                           for name in REFUSALS})
     for name, origin in config["origins"].items():
         origin["servers"] = [f"{lab.origins[0].address}:{ports[name]}"]
+    config["origins"]["silent"]["timeouts"] = {"connect": "300ms"}
+    silent = lab.origins[0].listen(ports["silent"])
     daemon = start(config)
     for name, (counter, words) in REFUSALS.items():
         before = daemon.status()["counters"]
-        assert fetch(lab, name)[0] == 502
+        assert fetch(lab, name)[0] == (504 if name == "silent" else 502)
         after = daemon.status()["counters"]
         changed = {key for key in after if key.startswith("origin_tls_") and after[key] != before[key]}
         assert changed == {counter}, name
         daemon.process.wait_line(rf'origin={name} .*detail="{lab.origins[0].address}:{ports[name]}: .*{words}')
+    silent.close()
     for server in servers:
         server.stop()
 
@@ -230,6 +234,24 @@ def test_files_are_read_anew_at_a_reload(lab, start, authority, tmp_path):
     shown.write_text("no certificate\n")
     assert daemon.reload(check=False).returncode != 0
     assert fetch(lab, "site")[1].endswith("CN=second.example.com")
+    server.stop()
+
+
+def test_watched_files_of_origins_are_taken(lab, start, authority, tmp_path):
+    """As the listeners' are: whom to trust, and what is shown, where the text says nothing new."""
+    other = laboratory.Authority(tmp_path / "other", "other CA")
+    trusted, shown = tmp_path / "trusted.pem", tmp_path / "shown.pem"
+    server = nginx(lab, other.issue(NAME), f"ssl_client_certificate {authority.file}; ssl_verify_client optional;")
+    trusted.write_bytes(authority.file.read_bytes())
+    shown.write_bytes(authority.issue("first.example.com", client=True).bundle.read_bytes())
+    daemon = start(routes(lab, {"site": {"ca": str(trusted), "certificate": str(shown)}}) | {
+        "process": {"watch_files": True}})
+    assert fetch(lab, "site")[0] == 502
+    trusted.write_bytes(other.file.read_bytes())
+    laboratory.wait_until(lambda: fetch(lab, "site") == (200, "TLSv1.3 . SUCCESS CN=first.example.com"), "it is trusted")
+    shown.write_bytes(authority.issue("second.example.com", client=True).bundle.read_bytes())
+    laboratory.wait_until(lambda: fetch(lab, "site")[1].endswith("CN=second.example.com"), "the other one is shown")
+    assert daemon.status()["origins"][0]["certificates"][0]["names"] == "second.example.com"
     server.stop()
 
 

@@ -236,13 +236,16 @@ static void origin_attempt_expire(struct timer *timer)
 {
 	struct origin_attempt *attempt = container_of(timer, struct origin_attempt, timer);
 
-	if (!attempt->conn)
+	if (!attempt->conn) {
 		origin_attempt_fail(attempt, CLOSE_ORIGIN_QUEUE_TIMEOUT,
 				    attempt->wish.n_tried ? NULL : "all places stayed taken");
-	else
-		origin_attempt_next(attempt, attempt->conn->server, CLOSE_ORIGIN_CONNECT_TIMEOUT,
-				    attempt->is_connected ? "TLS handshake timed out"
-							  : "connect timed out");
+		return;
+	}
+	if (attempt->is_connected)
+		stats_inc(STAT_ORIGIN_TLS_TIMEOUT);
+	origin_attempt_next(attempt, attempt->conn->server, CLOSE_ORIGIN_CONNECT_TIMEOUT,
+			    attempt->is_connected ? "TLS handshake timed out"
+						  : "connect timed out");
 }
 
 /* 0: connected; -EINPROGRESS; another -errno: this try is over. */

@@ -72,6 +72,8 @@
 	  "handshakes with origins ended: what came is not TLS as it is spoken here") \
 	X(ORIGIN_TLS_CLOSED, origin_tls_closed, counter, \
 	  "handshakes with origins ended: the origin closed or reset the connection") \
+	X(ORIGIN_TLS_TIMEOUT, origin_tls_timeout, counter, \
+	  "handshakes with origins ended: they took too long") \
 	X(ORIGIN_REUSES, origin_reuses, counter, "requests sent over a kept connection") \
 	X(ORIGIN_IDLE, origin_idle, gauge, "kept origin connections idle now") \
 	X(ORIGIN_QUEUED, origin_queued, counter, "requests that waited for a place at an origin") \
