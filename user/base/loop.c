@@ -24,6 +24,7 @@ struct loop {
 	int epoll_fd;
 	bool stopping;
 	uint64_t now_ms;
+	uint64_t batch;
 	char *scratch_block;
 	struct timer_wheel wheel;
 	struct list tasks;
@@ -194,6 +195,7 @@ int loop_run_once(struct loop *loop, int max_wait_ms)
 	if (n < 0 && errno != EINTR)
 		return -errno;
 	loop->now_ms = clock_now_ms();
+	loop->batch++;
 	loop->batch_len = MAX(n, 0);
 	for (loop->batch_next = 0; loop->batch_next < loop->batch_len;) {
 		struct epoll_event *event = &loop->events[loop->batch_next++];
@@ -225,6 +227,11 @@ void loop_stop(struct loop *loop)
 uint64_t loop_now_ms(const struct loop *loop)
 {
 	return loop->now_ms;
+}
+
+uint64_t loop_batch(const struct loop *loop)
+{
+	return loop->batch;
 }
 
 void loop_timer_arm(struct loop *loop, struct timer *timer, uint64_t delay_ms)

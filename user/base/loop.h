@@ -66,6 +66,9 @@ void loop_stop(struct loop *loop);
 /* The time at which the current batch was fetched; the clock of all timers of this loop. */
 uint64_t loop_now_ms(const struct loop *loop);
 
+/* The number of the current batch; the next one's is one more. */
+uint64_t loop_batch(const struct loop *loop);
+
 /* `delay_ms` from loop_now_ms(), never earlier. */
 void loop_timer_arm(struct loop *loop, struct timer *timer, uint64_t delay_ms);
 

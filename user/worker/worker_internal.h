@@ -25,6 +25,9 @@ struct worker_listener {
 	bool is_staged; /* the staged snapshot has it */
 	bool is_new; /* came with the staged bundle */
 	bool is_watched;
+	uint64_t last_batch; /* in which it was ready */
+	unsigned int n_in_row; /* batches in which it was, up to that one */
+	unsigned int n_waiting; /* when they were last counted */
 };
 
 struct worker_thread {
