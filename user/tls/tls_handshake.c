@@ -403,6 +403,10 @@ enum tls_progress tls_handshake(struct io *io)
 		return TLS_READY;
 	if (stream->state == TLS_STATE_FAILED)
 		return stream->failure;
+	/* The socket was emptied, and only became writable: as it is reported to be at first. */
+	if (stream->state == TLS_STATE_SHAKING && stream->drained && !io->readable &&
+	    !stream->out.len_bytes)
+		return TLS_AGAIN;
 	if (stream->state == TLS_STATE_SHAKING) {
 		tls_call_begin(stream, io);
 		progress = shake(stream);
