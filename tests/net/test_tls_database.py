@@ -12,7 +12,7 @@ import pytest
 
 import lab as laboratory
 
-PORT = 9443
+PORT, ONE_PORT = 9443, 9444
 NAME, INNER = "db.example.com", "inner.example.com"
 DATABASE_PORT, TLS_PORT, SUM_PORT, LOCAL_PORT = 5432, 7443, 7000, 5433
 
@@ -62,7 +62,9 @@ class World:
             "listeners": [{"bind": f"{self.lab.node.address}:{PORT}", "tls": {"certificates": [str(self.site.bundle)]},
                            "routes": [{"sni": "plain.example.com", "to": f"tcp://{self.origin}:{DATABASE_PORT}"},
                                       {"sni": "again.example.com", "to": "again"},
-                                      {"sni": "sum.example.com", "to": f"tcp://{self.origin}:{SUM_PORT}"}]}],
+                                      {"sni": "sum.example.com", "to": f"tcp://{self.origin}:{SUM_PORT}"}]},
+                          {"bind": f"{self.lab.node.address}:{ONE_PORT}", "tls": {"certificates": [str(self.site.bundle)]},
+                           "routes": [{"to": f"tcp://{self.origin}:{DATABASE_PORT}"}]}],
             "origins": {"again": {"servers": [f"{self.origin}:{TLS_PORT}"], "protocol": "tcp", "retries": 0,
                                   "tls": {"ca": str(self.authority.file), "server_name": server_name}}},
         }
@@ -156,10 +158,12 @@ def test_a_database_that_cannot_be_verified(world, start, database):
 def test_postgresql_that_negotiates_is_refused(world, start, database):
     """Before version 17 its clients ask in the clear whether TLS is spoken (SSLRequest): that is no ClientHello."""
     daemon = start(world.config())
-    done = world.lab.client.run("psql", f"host={world.lab.node.address} port={PORT} dbname=postgres user=postgres "
-                                "sslmode=require", "-c", "select 1", check=False)
-    assert done.returncode != 0
-    daemon.process.wait_line("reason=no_route .*as PostgreSQL's do; it must begin with TLS")
+    for port, words in ((PORT, "reason=no_route .*as PostgreSQL's do; it must begin with TLS"),
+                        (ONE_PORT, "reason=handshake_failed .*what came is not TLS")):
+        done = world.lab.client.run("psql", f"host={world.lab.node.address} port={port} dbname=postgres user=postgres "
+                                    "sslmode=require", "-c", "select 1", check=False)
+        assert done.returncode != 0
+        daemon.process.wait_line(words)
 
 
 @pytest.mark.parametrize("size", [0, 1, 64 << 20])

@@ -85,6 +85,8 @@ const char *tls_openssl_reason(void)
 		return "no reason given";
 	if (ERR_SYSTEM_ERROR(code))
 		return strerror(ERR_GET_REASON(code));
+	if (ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) == SSL_R_WRONG_VERSION_NUMBER)
+		return "what came is not TLS (wrong version number)";
 	words = ERR_reason_error_string(code);
 	return words ? words : "unknown reason";
 }
