@@ -113,7 +113,7 @@ def test_checks_take_a_server_out_and_in(lab, start):
     addresses = [f"{origin.address}:{ORIGIN_PORT}" for origin in lab.origins]
     daemon = start(config(lab, origin={
         "servers": addresses,
-        "health": {"check": "tcp", "send": "ping\n", "expect": "pong", "interval": "100ms", "timeout": "500ms",
+        "health": {"check": "tcp", "send": "ping\n", "expect": "pong", "interval": "100ms", "timeout": "5s",
                    "rise": 2, "fall": 2}}))
     processes = []
 
@@ -145,7 +145,7 @@ def test_steered_flows_avoid_servers_that_are_down(lab, start):
     daemon = start({
         "listeners": [{"bind": f"{lab.node.address}:53", "protocol": "udp", "routes": [{"steer": "dns"}]}],
         "origins": {"dns": {"servers": [f"{origin.address}:53" for origin in lab.origins],
-                            "health": {"check": "tcp", "interval": "100ms", "timeout": "500ms", "rise": 2, "fall": 2}}},
+                            "health": {"check": "tcp", "interval": "100ms", "timeout": "5s", "rise": 2, "fall": 2}}},
     })
     server = laboratory.Dnsmasq(lab.origins[0], {"www.example.com": "192.0.2.80"})
     laboratory.wait_until(lambda: [s["state"] for s in servers(daemon, "dns").values()] == ["up", "down"],

@@ -468,7 +468,7 @@ def test_head_limits(lab, start, raw):
 
 def test_slow_clients_are_timed_out(lab, start, raw):
     origin = raw(lambda request, _: length(b"ok"))
-    daemon = start(config(lab, timeouts={"request": "300ms", "keepalive": "300ms", "idle": "300ms"}))
+    daemon = start(config(lab, timeouts={"request": "2s", "keepalive": "300ms", "idle": "300ms"}))
     assert talk(lab, b"GET / HTTP/1.1\r\nHo", half_close=False).startswith(b"HTTP/1.1 408 ")
     assert talk(lab, HEAD + b"Content-Length: 10\r\n\r\nhel", half_close=False).startswith(b"HTTP/1.1 408 ")
     # One byte at a time does not help: the whole head has one time.
@@ -508,8 +508,9 @@ def test_origin_that_refuses_hangs_or_resets(lab, start, raw):
 
     released = threading.Event()
     raw(answer)
-    origins = {"raw": origin_of(lab.origins[0], response="300ms"), "nobody": origin_of(lab.origins[1])}
-    daemon = start(config(lab, routes=[{"path": "/refuse", "to": "nobody"}, {"to": "raw"}], origins=origins))
+    origins = {"slow": origin_of(lab.origins[0], response="300ms"), "nobody": origin_of(lab.origins[1])}
+    daemon = start(config(lab, routes=[{"path": "/refuse", "to": "nobody"}, {"path": "/hang", "to": "slow"}, {"to": "raw"}],
+                          origins=origins))
     client = lab.client.connect(lab.node.address, PORT)
     for target, status, reason in (("refuse", "502", "origin_refused"), ("hang", "504", "origin_timeout"),
                                    ("reset", "502", "origin_reset"), ("close", "502", "origin_truncated"),
@@ -600,7 +601,7 @@ def test_request_that_must_not_be_sent_twice_meets_no_closed_connection(lab, sta
 def test_empty_lines_after_a_request_are_no_request(lab, start, raw):
     """RFC 9112, 2.2. The connection is closed without a word when nothing follows."""
     raw(lambda request, _: length(request.body))
-    start(config(lab, timeouts={"keepalive": "1s", "request": "300ms"}))
+    start(config(lab, timeouts={"keepalive": "2s", "request": "1s"}))
     with lab.client.connect(lab.node.address, PORT) as client:
         for _ in range(3):
             client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc\r\n")
@@ -632,6 +633,7 @@ def test_requests_under_way_at_a_hard_stop_are_logged(lab, start, raw, how):
 def test_early_answer_to_a_large_upload(lab, start, raw, tmp_path):
     """The origin refuses by the head alone, and the client still reads why."""
     listener = lab.origins[1].listen(RAW_PORT)
+    read = threading.Event()
 
     def refuse():
         connection, _ = listener.accept()
@@ -639,7 +641,7 @@ def test_early_answer_to_a_large_upload(lab, start, raw, tmp_path):
         while b"\r\n\r\n" not in data:
             data += connection.recv(65536)
         connection.sendall(length(b"too large\n", "413 Content Too Large"))
-        time.sleep(0.2)
+        read.wait(60)  # bytes are unread then: closing resets
         connection.close()
 
     threading.Thread(target=refuse, daemon=True).start()
@@ -648,6 +650,7 @@ def test_early_answer_to_a_large_upload(lab, start, raw, tmp_path):
     random_file(body, 64 * MIB)
     done = curl(lab, "/", "-T", str(body), "-H", "Expect:", "-w", "%{http_code}", check=False)
     assert done.stdout == "too large\n413"
+    read.set()
     listener.close()
 
 

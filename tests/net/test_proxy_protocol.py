@@ -169,7 +169,7 @@ def test_header_in_pieces(lab, start, header):
 
 
 def test_what_is_wrong_is_closed_and_counted(lab, start):
-    daemon = start(config(lab, timeouts={"hello": "300ms"}))
+    daemon = start(config(lab, timeouts={"hello": "2s"}))
     clients = []
     for data in (b"GET / HTTP/1.1\r\n\r\n", V1.replace(b"203.0.113.7", b"203.0.113.256"), b"PROXY TCP4 \r\n",
                  SIGNATURE + b"\x31", SIGNATURE + b"\x21\x11\xff\xff", V2[:-1]):

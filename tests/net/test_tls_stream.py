@@ -395,7 +395,7 @@ def test_origin_that_cannot_be_had(world, start):
 
 
 def test_timeouts(world, start):
-    daemon = start(world.config(timeouts={"idle": "300ms", "half_closed": "300ms"}))
+    daemon = start(world.config(timeouts={"idle": "2s", "half_closed": "300ms"}))
     client, origin = world.connect("again")
     client.send(b"x"), origin.recv(1)
     with pytest.raises((ssl.SSLError, ConnectionResetError)):
