@@ -9,6 +9,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
 
 import lab as laboratory  # noqa: E402
+from http_ends import RawOrigin  # noqa: E402
 
 
 def pytest_configure(config):
@@ -67,3 +68,31 @@ def authority(tmp_path_factory):
     for folder in (directory, directory.parent):
         folder.chmod(0o755)
     return laboratory.Authority(directory)
+
+
+@pytest.fixture
+def raw(lab):
+    """Starts raw origins in the first origin's namespace."""
+    origins = []
+
+    def start_origin(answer):
+        origins.append(RawOrigin(lab.origins[0], answer))
+        return origins[-1]
+
+    yield start_origin
+    for origin in origins:
+        origin.close()
+
+
+@pytest.fixture
+def nginx(lab):
+    """Starts nginx; each ends with the test."""
+    servers = []
+
+    def start_nginx(namespace, http, **options):
+        servers.append(laboratory.Nginx(namespace, http=http, name=f"nginx-{len(servers)}", **options))
+        return servers[-1]
+
+    yield start_nginx
+    for server in servers:
+        server.stop()
