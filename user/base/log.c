@@ -73,20 +73,29 @@ static PRINTF_LIKE(2, 3) void line_add(struct line *line, const char *format, ..
 		line->len += (size_t)n < room ? (size_t)n : room - 1;
 }
 
-/* The escapes of RFC 8259; bytes that are not ASCII are kept where they can be UTF-8, and cut
- * nowhere else. */
+/* The escapes of RFC 8259 for all that is not plain ASCII: a terminal that shows the line can then
+ * not be told to reorder or hide any of it. A byte that is not UTF-8 is written as the code point
+ * of its value. */
 static void line_add_quoted(struct line *line, struct str text)
 {
 	line_add(line, "\"");
-	for (size_t i = 0; i < text.len && line->len < LOG_LINE_MAX - LOG_VALUE_RESERVE; i++) {
-		unsigned char c = (unsigned char)text.ptr[i];
+	for (size_t i = 0, len; i < text.len && line->len < LOG_LINE_MAX - LOG_VALUE_RESERVE;
+	     i += len) {
+		uint32_t c;
 
+		len = utf8_decode((struct str){text.ptr + i, text.len - i}, &c);
+		if (len == 0) {
+			c = (unsigned char)text.ptr[i];
+			len = 1;
+		}
 		if (c == '"' || c == '\\')
-			line_add(line, "\\%c", c);
+			line_add(line, "\\%c", (char)c);
+		else if (c >= 0x10000)
+			line_add(line, "\\u%04x\\u%04x", 0xd7c0 + (c >> 10), 0xdc00 + (c & 0x3ff));
 		else if (c < 0x20 || c >= 0x7f)
 			line_add(line, "\\u%04x", c);
 		else
-			line_add(line, "%c", c);
+			line_add(line, "%c", (char)c);
 	}
 	line_add(line, "\"");
 }

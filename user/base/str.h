@@ -51,6 +51,10 @@ static inline bool str_starts_with(struct str s, struct str prefix)
 	       (prefix.len == 0 || memcmp(s.ptr, prefix.ptr, prefix.len) == 0);
 }
 
+/* Length in bytes of the UTF-8 sequence `s` starts with, and its code point; 0 where there is none
+ * (RFC 3629). */
+size_t utf8_decode(struct str s, uint32_t *code);
+
 /* Levenshtein distance of two words, for "did you mean"; words longer than 63 bytes are SIZE_MAX
  * apart. */
 size_t str_distance(struct str a, struct str b);

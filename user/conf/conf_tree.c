@@ -32,28 +32,6 @@ static struct conf_mark conf_tree_mark(const yaml_mark_t *mark)
 				  .column = (uint32_t)mark->column + 1};
 }
 
-/* Length of the UTF-8 sequence at `s`, 0 where there is none (RFC 3629). */
-static size_t conf_utf8_len(const unsigned char *s, size_t left_bytes)
-{
-	size_t len = s[0] < 0x80   ? 1
-		     : s[0] < 0xc2 ? 0
-		     : s[0] < 0xe0 ? 2
-		     : s[0] < 0xf0 ? 3
-		     : s[0] < 0xf5 ? 4
-				   : 0;
-
-	if (len == 0 || len > left_bytes)
-		return 0;
-	for (size_t i = 1; i < len; i++)
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	if ((s[0] == 0xe0 && s[1] < 0xa0) ||
-	    (s[0] == 0xed && s[1] > 0x9f) || /* too long, surrogates */
-	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-		return 0;
-	return len;
-}
-
 /* What libyaml would refuse too, but without saying where. */
 static bool conf_tree_check_bytes(struct conf_context *context, struct str text)
 {
@@ -61,7 +39,8 @@ static bool conf_tree_check_bytes(struct conf_context *context, struct str text)
 
 	for (size_t i = 0; i < text.len; mark.column++) {
 		const unsigned char *c = (const unsigned char *)text.ptr + i;
-		size_t len = conf_utf8_len(c, text.len - i);
+		uint32_t code;
+		size_t len = utf8_decode((struct str){text.ptr + i, text.len - i}, &code);
 
 		if (len == 0) {
 			conf_diag_add(context->diag, mark,

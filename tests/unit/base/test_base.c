@@ -80,6 +80,9 @@ static void test_log_text_quotes_what_could_deceive(void **state)
 	assert_string_equal(text, "info  message text=plain number=-5");
 	capture_log(text, sizeof(text), STR("a b\nc\"=\x1b"));
 	assert_string_equal(text, "info  message text=\"a b\\u000ac\\\"=\\u001b\" number=-5");
+	capture_log(text, sizeof(text), STR("\xe2\x80\xae\xc2\x9b\xed\xa0\x80\xe2\x80"));
+	assert_string_equal(text, "info  message text=\"\\u202e\\u009b\\u00ed\\u00a0\\u0080"
+				  "\\u00e2\\u0080\" number=-5");
 }
 
 static void test_log_json_is_json_whatever_the_field(void **state)
@@ -94,6 +97,11 @@ static void test_log_json_is_json_whatever_the_field(void **state)
 	line = json_loads(text, 0, NULL);
 	assert_non_null(line);
 	assert_int_equal(json_integer_value(json_object_get(line, "number")), -5);
+	json_decref(line);
+	capture_log(text, sizeof(text), STR("a \xe2\x80\xa6 \xf0\x9f\x98\x80 \xc3\xbc"));
+	line = json_loads(text, 0, NULL);
+	assert_string_equal(json_string_value(json_object_get(line, "text")),
+			    "a \xe2\x80\xa6 \xf0\x9f\x98\x80 \xc3\xbc");
 	json_decref(line);
 	capture_log(text, sizeof(text), (struct str){huge, sizeof(huge)});
 	line = json_loads(text, 0, NULL);
