@@ -149,8 +149,9 @@ static __u32 live_rtt_us(int fd)
 
 static void live_refresh(struct conn *conn, uint64_t now_ms)
 {
-	bool is_active =
-	    conn->live && conn->live->active_ns + CONN_TICK_MS * 2000000ULL > now_ms * 1000000;
+	/* Since the last tick, which may have been a little late. */
+	uint64_t lately_ns = (CONN_TICK_MS + CONN_TICK_MS / 8) * 1000000ULL;
+	bool is_active = conn->live && conn->live->active_ns + lately_ns > now_ms * 1000000;
 
 	if (!is_active)
 		return;
