@@ -147,7 +147,7 @@ $(FUZZERS): %: %.o $(BUILD)/fuzz/libpenstock.a
 	$(call say,LD,$@)
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ $(LDFLAGS) $(OUR_LIBS)
 
-.PHONY: test-binaries fuzz-binaries check test unit vm-test vm-accept fuzz bench bench-calls demo
+.PHONY: test-binaries fuzz-binaries check test unit vm-test vm-accept fuzz bench bench-calls bench-engines demo
 test-binaries: $(TESTS) $(BUILD)/asan/penstock
 fuzz-binaries: $(FUZZERS)
 
@@ -195,6 +195,11 @@ bench-calls: ## what penstock, HAProxy and nginx ask of the kernel, counted; BEN
 	+$(Q)$(MAKE) --no-print-directory all $(BUILD)/bench/load
 	$(Q)$(AS_ROOT) env BUILD='$(BUILD)' BENCH='$(BENCH)' PEER_HAPROXY='$(PEER_HAPROXY)' \
 	    PEER_NGINX='$(PEER_NGINX)' PENSTOCK_RELAY='$(PENSTOCK_RELAY)' $(PYTHON) tools/bench/calls.py
+
+bench-engines: ## the relay engines beside each other; BENCH="id id", BENCH_RUNS=N (root)
+	$(Q)tools/deps --if-missing build bench
+	+$(Q)$(MAKE) --no-print-directory all $(BUILD)/bench/load
+	$(Q)$(AS_ROOT) env BUILD='$(BUILD)' BENCH='$(BENCH)' BENCH_RUNS='$(BENCH_RUNS)' $(PYTHON) tools/bench/engines.py
 
 # ---- lint ----------------------------------------------------------------------------------------------------------
 
