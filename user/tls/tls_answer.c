@@ -93,7 +93,7 @@ static int answer_rekey(struct tls_stream *stream, struct io *io, bool is_asked)
 		return answer_refuse_keys(stream, io);
 	}
 	stats_inc(STAT_TLS_KEY_UPDATES);
-	if (!is_asked)
+	if (!is_asked || stream->close_notified) /* behind the end nothing is sent */
 		return 0;
 	stream->owes_key_update = true;
 	err = tls_stream_settle_debt(stream, io);

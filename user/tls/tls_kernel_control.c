@@ -16,6 +16,11 @@ int tls_kernel_explain(struct tls_stream *stream, int err)
 		return -EAGAIN;
 	case EBADMSG:
 		return tls_stream_fail(stream, -EPROTO, "TLS: a record failed its integrity check");
+	case EKEYEXPIRED: /* it takes the first part of a KeyUpdate for the whole */
+		tls_stream_set_fault(stream, CLOSE_TLS_KEY_UPDATE);
+		return tls_stream_fail(stream, -EPROTO,
+				       "TLS: the peer sent a KeyUpdate in parts, which this kernel "
+				       "cannot follow");
 	case EMSGSIZE:
 	case EINVAL:
 		return tls_stream_fail(stream, -EPROTO, "TLS: a record is malformed or too large");

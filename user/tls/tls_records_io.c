@@ -134,6 +134,15 @@ static int records_refuse(struct tls_stream *stream, struct io *io, int alert)
 	return tls_stream_refuse(stream, io, (uint8_t)alert, refusal_words(alert));
 }
 
+/* What the socket said is the end. */
+static int records_end(struct tls_stream *stream, int err)
+{
+	tls_stream_set_error(stream, "%s", strerror(-err));
+	stream->recv_ended = true;
+	stream->recv_end = err;
+	return err;
+}
+
 /* 0: a whole record stands at the input's start. -EAGAIN, -errno. */
 static int records_await(struct tls_stream *stream, struct io *io, struct input *input,
 			 size_t room_bytes, size_t *ret_body_bytes)
@@ -155,12 +164,8 @@ static int records_await(struct tls_stream *stream, struct io *io, struct input 
 			return tls_stream_truncated(stream);
 		if (n == -EAGAIN)
 			return -EAGAIN;
-		if (n < 0) {
-			tls_stream_set_error(stream, "%s", strerror((int)-n));
-			stream->recv_ended = true;
-			stream->recv_end = (int)n;
-			return (int)n;
-		}
+		if (n < 0)
+			return records_end(stream, (int)n);
 	}
 }
 
@@ -242,6 +247,8 @@ ssize_t tls_records_recv(struct io *io, void *data, size_t len_bytes)
 		tls_stream_fail(stream, -ENOMEM, "no memory for what came");
 	if (n == -EAGAIN)
 		io->readable = false;
+	else if (n < 0 && !stream->recv_ended)
+		records_end(stream, (int)n); /* an answer could not be sent */
 	if (stream->recv_ended)
 		io->readable = true;
 	if (done || !len_bytes)

@@ -79,11 +79,40 @@ static void key_update_while_idle(void **state)
 	session_close(&session);
 }
 
+/* We have ended our direction: nothing can be answered, and what the peer sends goes on. */
+static void key_update_behind_our_end(void **state)
+{
+	struct lab_peer_wish wish = {.version = TLS1_3_VERSION};
+	char data[4];
+
+	(void)state;
+	for (int mode = 0; mode < 4; mode++) {
+		struct session session;
+
+		session_set_mode(mode);
+		if (session_by_kernel && !(mode & 1) && !tls_kernel_can_rekey())
+			continue;
+		session_open(&session, &wish);
+		session_assert_open(&session);
+		session_end_ours(&session);
+		for (int i = 0; i < 2; i++) {
+			assert_int_equal(SSL_key_update(session.peer, SSL_KEY_UPDATE_REQUESTED), 1);
+			assert_int_equal(SSL_write(session.peer, "ping", 4), 4);
+			session_receive(&session, data, sizeof(data));
+			assert_memory_equal(data, "ping", 4);
+		}
+		SSL_shutdown(session.peer);
+		assert_int_equal(session_recv_end(&session), 0);
+		session_close(&session);
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup(key_update, session_reset),
 	    cmocka_unit_test_setup(key_update_while_idle, session_reset),
+	    cmocka_unit_test_setup(key_update_behind_our_end, session_reset),
 	};
 
 	return cmocka_run_group_tests(tests, session_make_world, session_end_world);
