@@ -14,20 +14,36 @@
 /* "[2001:db8::53]:53" */
 #define CONF_SERVER_MAX (INET6_ADDRSTRLEN + 6)
 
-/* The address of a line that names a server, as c-ares takes it; false: there is none. */
-static bool conf_line_server(const char *line, size_t len, char text[CONF_SERVER_MAX])
+/* The first word after the keyword; its length is 0 where there is none. */
+static struct str conf_line_word(struct str line)
 {
-	char copy[sizeof(CONF_KEYWORD) + 2 * INET6_ADDRSTRLEN], word[2 * INET6_ADDRSTRLEN];
-	char address[INET6_ADDRSTRLEN];
+	size_t at = STR(CONF_KEYWORD).len, blank, end;
+
+	if (!str_starts_with(line, STR(CONF_KEYWORD)))
+		return (struct str){0};
+	blank = at;
+	while (at < line.len && (line.ptr[at] == ' ' || line.ptr[at] == '\t'))
+		at++;
+	if (at == blank)
+		return (struct str){0};
+	end = at;
+	while (end < line.len && !strchr(" \t\r", line.ptr[end]))
+		end++;
+	return (struct str){line.ptr + at, end - at};
+}
+
+/* The address of a line that names a server, as c-ares takes it; false: there is none. */
+static bool conf_line_server(struct str line, char text[CONF_SERVER_MAX])
+{
+	struct str found = conf_line_word(line);
+	char word[INET6_ADDRSTRLEN], address[INET6_ADDRSTRLEN];
 	struct in6_addr parsed;
 	bool is_ipv4;
 
-	if (len >= sizeof(copy))
+	if (found.len == 0 || found.len >= sizeof(word))
 		return false;
-	memcpy(copy, line, len);
-	copy[len] = 0;
-	if (sscanf(copy, CONF_KEYWORD "%*[ \t]%91[^ \t\r]", word) != 1)
-		return false;
+	memcpy(word, found.ptr, found.len);
+	word[found.len] = 0;
 	is_ipv4 = inet_pton(AF_INET, word, &parsed) == 1;
 	if (!is_ipv4 && inet_pton(AF_INET6, word, &parsed) != 1)
 		return false;
@@ -48,7 +64,7 @@ void resolve_conf_servers(const char *text, size_t len_bytes, char ret_servers[R
 		const char *line_end = newline ? newline : end;
 		char server[CONF_SERVER_MAX];
 
-		if (conf_line_server(text, (size_t)(line_end - text), server) &&
+		if (conf_line_server((struct str){text, (size_t)(line_end - text)}, server) &&
 		    used + strlen(server) + 2 < RESOLVE_SERVERS_MAX)
 			used +=
 			    (size_t)sprintf(ret_servers + used, "%s%s", used ? "," : "", server);

@@ -316,6 +316,9 @@ static void test_servers_of_the_host(void **state)
 	    {"nameserver\nnameserver fe80::1%eth0\nnameserver 192.0.2\nnameserver192.0.2.1\n"
 	     "nameservers 192.0.2.1\n#nameserver 192.0.2.1\nnameserver 192.0.2.7",
 	     "192.0.2.7:53"},
+	    {"nameserver 192.0.2.53 # at home; where it is down for long, as in the nights in "
+	     "which it is updated, take the one of the neighbours instead\nnameserver",
+	     "192.0.2.53:53"},
 	};
 	char many[64 * 64] = "", found[RESOLVE_SERVERS_MAX];
 
