@@ -163,3 +163,17 @@ def test_what_runs_ends_with_the_runner(project, number):
 def test_an_unknown_suite_is_refused(project):
     done = subprocess.run([sys.executable, "tools/run-tests", "unitt"], cwd=project[0], capture_output=True, text=True)
     assert done.returncode == 2 and "Suites:" in done.stderr
+
+
+def test_the_summary_shows_what_the_vm_notes(monkeypatch, capsys, tmp_path):
+    script = tmp_path / "tests/vm/run"
+    script.parent.mkdir(parents=True)
+    script.touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(runner, "execute", lambda *_, **__: (0, "passed a\nnoted 6.1: booted at try 2 of 3\npassed b\n"))
+    results = runner.Results()
+    runner.suite_vm(results, None)
+    results.summary()
+    lines = capsys.readouterr().out.splitlines()
+    assert "vm/6.1: booted at try 2 of 3" in lines[-2]
+    assert lines[-1] == "2 passed, 0 failed, 0 skipped"

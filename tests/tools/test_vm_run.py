@@ -28,15 +28,17 @@ def vm(monkeypatch):
     ([(None, False), (0, False)], True, 125, 1),  # what it was given has killed it
     ([(None, True), (0, False)], False, 124, 1),
 ])
-def test_only_a_boot_is_tried_again(vm, monkeypatch, tmp_path, lives, booted, expected, n_boots):
+def test_only_a_boot_is_tried_again(vm, monkeypatch, tmp_path, capsys, lives, booted, expected, n_boots):
     left = list(lives)
 
     def boot(_options, _work, share, _kernel):
-        if booted:
+        life = left.pop(0)
+        if booted or life[0] is not None:
             (share / "booted").touch()
-        return left.pop(0)
+        return life
 
     monkeypatch.setattr(vm, "boot", boot)
     options = types.SimpleNamespace(kernel="6.1", share=None, timeout=1, command=["true"])
     assert vm.run(options, tmp_path) == expected
     assert len(lives) - len(left) == n_boots
+    assert ("booted at try 2 of 3" in capsys.readouterr().err) == (n_boots == 2)
