@@ -4,6 +4,7 @@
 Skipped where this kernel has no TLS; tools/vm runs them on one that has. All share one daemon: under emulation each
 start costs seconds.
 """
+import contextlib
 import hashlib
 import os
 import re
@@ -16,6 +17,7 @@ import lab as laboratory
 
 PORT = 9443
 OFF_PORT = 9444  # here the configuration keeps the records in user space
+BULK_PORT = 9445  # of another daemon, whose kernel waits for bulk
 WEB_PORT = 7443
 NAME = "site.example.com"
 INNER = "inner.example.com"
@@ -58,10 +60,26 @@ class World:
         self.site, self.inner = authority.issue(NAME), authority.issue(INNER)
         self.nginx = laboratory.Nginx(lab.origins[0], http="".join(map(self.server, range(len(SUITES)))))
         self.daemon = laboratory.Penstock(lab.node, lab.pin_dir, {
-            "listeners": [self.listener(PORT, "auto"), self.listener(OFF_PORT, "off")],
-            "origins": {f"web{k}": self.origin(k, "auto") for k in range(len(SUITES))} | {"off": self.origin(5, "off")},
-        })
+            "listeners": [self.listener(PORT, "auto"), self.listener(OFF_PORT, "off")], "origins": self.origins()})
         self.start = self.counts()
+
+    def origins(self):
+        return {f"web{k}": self.origin(k, "auto") for k in range(len(SUITES))} | {"off": self.origin(5, "off")}
+
+    @contextlib.contextmanager
+    def daemon_of(self, port, use, name):
+        """Another one, while it lasts. What it has the kernel do at its start is not for close() to count."""
+        before = self.counts()
+        daemon = laboratory.Penstock(self.lab.node, self.lab.pin_dir / name, {
+            "process": {"kernel_tls": use}, "listeners": [self.listener(port, "auto")], "origins": self.origins(),
+        }, name=name)
+        after = self.counts()
+        self.start |= {key: self.start[key] + after[key] - before[key] for key in after if key.startswith("Tls")}
+        try:
+            yield daemon
+            self.start["ktls_handovers"] -= daemon.status()["counters"]["ktls_handovers"]  # so that close() counts them
+        finally:
+            daemon.stop()
 
     def server(self, k):
         version, cipher = SUITES[k]
@@ -161,6 +179,33 @@ def test_bodies_both_ways(world, tmp_path, k):
     assert done["ktls_handovers"] >= 3 and done["ktls_refused"] == 0
     lines = [line for line in world.daemon.log().splitlines() if f"/body{k}/" in line]
     assert len(lines) == 2 and all("client_tls=ktls" in line and "origin_tls=ktls" in line for line in lines)
+
+
+@pytest.mark.parametrize("k", [0, 3], ids=[SUITES[0][0], SUITES[3][0]])
+def test_bulk_goes_to_the_kernel(world, tmp_path, k):
+    """By default user space does the records of what is small, and the kernel goes on where bulk begins."""
+    source, fetched, put = (world.nginx.root / f"body{k}" / "bulk", tmp_path / "fetched",
+                            world.nginx.root / f"body{k}" / "put-bulk")
+    source.parent.mkdir(mode=0o777, exist_ok=True)
+    source.write_bytes(os.urandom(SIZE))
+    small = source.with_name("small")
+    small.write_bytes(os.urandom(60000))
+    with world.daemon_of(BULK_PORT, "auto", f"bulk{k}") as daemon:
+        options = ["--tls-max", SUITES[k][0].removeprefix("TLSv")]
+        url = f"https://{NAME}:{BULK_PORT}/body{k}"
+        world.curl(f"/body{k}/small", "-o", "/dev/null", *([f"{url}/small", "-o", "/dev/null"] * 5), *options, port=BULK_PORT)
+        counts = daemon.status()["counters"]
+        assert (counts["ktls_handovers"], counts["relay_spliced_bytes"]) == (0, 0)
+        world.curl(f"/body{k}/small", f"{url}/small", "-o", "/dev/null", f"{url}/bulk", "-o", str(fetched), "-o", "/dev/null",
+                   *options, port=BULK_PORT)
+        assert sha256_of(fetched) == sha256_of(source)
+        world.curl(f"/body{k}/put-bulk", *options, "-T", str(fetched), port=BULK_PORT)
+        assert sha256_of(put) == sha256_of(source)
+        counts = daemon.status()["counters"]
+        assert counts["ktls_handovers"] >= 3 and counts["relay_spliced_bytes"] > SIZE
+        lines = [line for line in daemon.log().splitlines() if f"/body{k}/" in line]
+        assert sum("client_tls=ktls" in line for line in lines) == 3, lines
+        assert "there was no bulk" in lines[0]
 
 
 def test_every_cipher_on_both_hops(world):

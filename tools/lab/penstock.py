@@ -41,7 +41,9 @@ class Penstock:
 
     def write(self, config):
         """Writes the configuration as the next reload() or start() will read it."""
-        ours = {"runtime_dir": str(self.runtime_dir), "pin_dir": str(self.pin_dir), "user": self.user}
+        # Where the kernel does TLS it shall in tests, whatever little they send.
+        ours = {"runtime_dir": str(self.runtime_dir), "pin_dir": str(self.pin_dir), "user": self.user,
+                "kernel_tls": "always"}
         if isinstance(config, dict):
             config = {**config, "process": {**ours, **config.get("process", {})},
                       "log": {"format": "text", **config.get("log", {})}}

@@ -134,6 +134,22 @@ bool io_can_splice(const struct io *from, const struct io *to)
 	return from->ops->splice_in && to->ops->splice_out;
 }
 
+bool io_may_splice(struct io *from, struct io *to, bool now)
+{
+	bool from_may =
+	    from->ops->splice_in || (from->ops->may_splice && from->ops->may_splice(from, false));
+	bool to_may =
+	    to->ops->splice_out || (to->ops->may_splice && to->ops->may_splice(to, false));
+
+	if (!from_may || !to_may || !now)
+		return from_may && to_may;
+	if (!from->ops->splice_in)
+		from->ops->may_splice(from, true);
+	if (!to->ops->splice_out)
+		to->ops->may_splice(to, true);
+	return io_can_splice(from, to) || io_may_splice(from, to, false);
+}
+
 bool io_is_plain(const struct io *io)
 {
 	return io->ops == &io_plain_ops;

@@ -43,6 +43,10 @@ struct io_ops {
 	ssize_t (*splice_in)(struct io *io, int pipe_write_fd, size_t len_bytes);
 	ssize_t (*splice_out)(struct io *io, int pipe_read_fd, size_t len_bytes, bool more);
 
+	/* Not NULL: splice_in and splice_out may come yet. True as long as that is so; with `now`
+	 * they come at once, where nothing stands against it. */
+	bool (*may_splice)(struct io *io, bool now);
+
 	/* Frees what the implementation holds; closes the descriptor. */
 	void (*close)(struct io *io);
 };
@@ -77,6 +81,10 @@ int io_shutdown_send(struct io *io) MUST_CHECK;
 /* Both directions of splice_in/splice_out exist for this pair, so that a pipe can carry `from` to
  * `to`. */
 bool io_can_splice(const struct io *from, const struct io *to);
+
+/* The pair can be spliced, or can yet. With `now` each does what it can for that: then look at
+ * io_can_splice(). */
+bool io_may_splice(struct io *from, struct io *to, bool now);
 
 /* Nothing stands between the caller and the descriptor. */
 bool io_is_plain(const struct io *io);

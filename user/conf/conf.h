@@ -45,6 +45,9 @@ enum conf_relay {
 
 enum conf_kernel_tls { CONF_KERNEL_TLS_AUTO, CONF_KERNEL_TLS_OFF, CONF_KERNEL_TLS_MAX };
 
+/* Of the whole process. */
+enum conf_kernel_use { CONF_KERNEL_USE_AUTO, CONF_KERNEL_USE_OFF, CONF_KERNEL_USE_ALWAYS };
+
 enum conf_balance {
 	CONF_BALANCE_ROUND_ROBIN,
 	CONF_BALANCE_LEAST_CONNECTIONS,
@@ -181,6 +184,7 @@ struct conf_server_tls {
 	enum conf_kernel_tls kernel; /* both directions, where the two below say nothing */
 	enum conf_kernel_tls kernel_receive;
 	enum conf_kernel_tls kernel_send;
+	bool kernel_waits; /* for bulk; else the kernel has it right after the handshake */
 	struct conf_tls_policy policy;
 	const char **alpn; /* in our order of preference; none: no ALPN is answered */
 	size_t n_alpn;
@@ -203,6 +207,7 @@ struct conf_client_tls {
 	enum conf_kernel_tls kernel;
 	enum conf_kernel_tls kernel_receive;
 	enum conf_kernel_tls kernel_send;
+	bool kernel_waits; /* as a listener's */
 	struct conf_certificate *certificate; /* that we show; NULL: none */
 	uint8_t (*pins)[CONF_PIN_BYTES]; /* SHA-256 of a SubjectPublicKeyInfo (RFC 7469, 2.4) */
 	size_t n_pins; /* 0: any key */

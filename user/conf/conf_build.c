@@ -19,7 +19,7 @@ static void conf_build_process(struct conf_context *context, const struct conf_n
 	conf->max_connections = (uint32_t)conf_number_at(node, "max_connections");
 	conf->watch_files = conf_number_at(node, "watch_files") != 0;
 	conf->drain_timeout_ms = (uint32_t)conf_number_at(node, "drain_timeout");
-	conf->kernel_tls = conf_number_at(node, "kernel_tls") == CONF_KERNEL_TLS_AUTO;
+	conf->kernel_tls = conf_number_at(node, "kernel_tls") != CONF_KERNEL_USE_OFF;
 }
 
 static void conf_build_log(struct conf_context *context, const struct conf_node *node)

@@ -106,6 +106,7 @@ struct conf_client_tls *conf_client_tls_make(struct conf_context *context,
 	tls->server_name = conf_text_at(context, node, "server_name");
 	tls->verify = conf_number_at(node, "verify") != 0;
 	conf_kernel_tls_fill(context, node, &tls->kernel, &tls->kernel_receive, &tls->kernel_send);
+	tls->kernel_waits = conf_kernel_use(context) == CONF_KERNEL_USE_AUTO;
 	conf_client_tls_fill_certificate(context, tls, conf_at(node, "certificate"));
 	conf_client_tls_fill_pins(context, tls, conf_at(node, "pins"));
 	conf_tls_policy_fill(context, &tls->policy, node);

@@ -28,6 +28,9 @@ WORDS(conf_shape_switch, {"on", 1, false}, {"off", 0, false});
 WORDS(conf_shape_kernel_tls, {"auto", CONF_KERNEL_TLS_AUTO, false},
       {"off", CONF_KERNEL_TLS_OFF, false});
 
+static WORDS(shape_kernel_use, {"auto", CONF_KERNEL_USE_AUTO, false},
+	     {"off", CONF_KERNEL_USE_OFF, false}, {"always", CONF_KERNEL_USE_ALWAYS, false});
+
 static const struct conf_key kernel_tls_keys[] = {
     KEY("receive", conf_shape_kernel_tls, "auto", "Records of the other side."),
     KEY("send", conf_shape_kernel_tls, "auto", "Records of ours."),
@@ -114,8 +117,9 @@ static const struct conf_key process_keys[] = {
     KEY("watch_files", conf_shape_switch, "off",
 	"Whether files that the configuration names (certificates, keys, authorities) are taken "
 	"again when they change, as by a reload of the same text."),
-    KEY("kernel_tls", conf_shape_kernel_tls, "auto",
-	"Off: the kernel does no TLS records, whatever listeners and origins say."),
+    KEY("kernel_tls", shape_kernel_use, "auto",
+	"When the kernel gets the TLS records of a connection that it may have: with the first "
+	"bulk, always (right after the handshake), or never, whatever listeners and origins say."),
     KEY_NOT_YET("cpus", "CPUs that the threads are bound to."),
     KEY_END,
 };

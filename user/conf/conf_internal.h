@@ -317,6 +317,7 @@ void conf_tls_policy_fill(struct conf_context *context, struct conf_tls_policy *
 			  const struct conf_node *node);
 
 /* The switches of a "tls" mapping, under the one for the whole process. */
+enum conf_kernel_use conf_kernel_use(const struct conf_context *context);
 void conf_kernel_tls_fill(struct conf_context *context, const struct conf_node *node,
 			  enum conf_kernel_tls *both, enum conf_kernel_tls *receive,
 			  enum conf_kernel_tls *send);

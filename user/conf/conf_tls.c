@@ -91,14 +91,21 @@ static void conf_tickets_fill(struct conf_context *context, struct conf_tickets 
 	tickets->lifetime_s = conf_seconds_at(mapping, "lifetime");
 }
 
+enum conf_kernel_use conf_kernel_use(const struct conf_context *context)
+{
+	const struct conf_node *process = conf_at(context->file, "process");
+
+	return (enum conf_kernel_use)conf_number_at(process, "kernel_tls");
+}
+
 void conf_kernel_tls_fill(struct conf_context *context, const struct conf_node *node,
 			  enum conf_kernel_tls *both, enum conf_kernel_tls *receive,
 			  enum conf_kernel_tls *send)
 {
-	const struct conf_node *process = conf_at(context->file, "process");
 	const struct conf_node *kernel = conf_at(node, "kernel");
 
-	*both = (enum conf_kernel_tls)conf_number_at(process, "kernel_tls");
+	*both = conf_kernel_use(context) == CONF_KERNEL_USE_OFF ? CONF_KERNEL_TLS_OFF
+								: CONF_KERNEL_TLS_AUTO;
 	if (*both == CONF_KERNEL_TLS_AUTO && kernel && kernel->kind == CONF_NODE_MAPPING) {
 		*receive = (enum conf_kernel_tls)conf_number_at(kernel, "receive");
 		*send = (enum conf_kernel_tls)conf_number_at(kernel, "send");
@@ -119,6 +126,7 @@ struct conf_server_tls *conf_server_tls_build(struct conf_context *context,
 		return NULL;
 	tls->mark = node->mark;
 	conf_kernel_tls_fill(context, node, &tls->kernel, &tls->kernel_receive, &tls->kernel_send);
+	tls->kernel_waits = conf_kernel_use(context) == CONF_KERNEL_USE_AUTO;
 	tls->max_handshakes = (uint32_t)conf_number_at(node, "max_handshakes");
 	tls->strict_sni = conf_number_at(node, "strict_sni") != 0;
 	conf_certificates_fill(context, tls, conf_at(node, "certificates"));

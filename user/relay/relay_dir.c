@@ -36,14 +36,17 @@ const char *relay_engine_word(enum relay_engine engine)
 void relay_dir_init(struct relay_dir *dir, struct io *from, struct io *to, uint64_t limit_bytes,
 		    enum relay_engine wanted)
 {
-	bool can_splice = io_can_splice(from, to);
+	bool can_splice = io_can_splice(from, to), may_splice = io_may_splice(from, to, false);
 
 	*dir = (struct relay_dir){
 	    .from = from, .to = to, .limit_bytes = limit_bytes, .bulk_bytes = RELAY_BULK_BYTES};
 	dir->engine =
 	    can_splice && wanted == RELAY_ENGINE_PIPE ? RELAY_ENGINE_PIPE : RELAY_ENGINE_COPY;
-	dir->may_promote = can_splice && wanted >= RELAY_ENGINE_SOCKMAP;
-	if (!can_splice)
+	dir->may_promote = (may_splice && wanted >= RELAY_ENGINE_SOCKMAP) ||
+			   (may_splice && !can_splice && wanted == RELAY_ENGINE_PIPE);
+	if (wanted == RELAY_ENGINE_PIPE)
+		dir->bulk_bytes = 0;
+	if (!may_splice)
 		dir->engine_reason = "TLS in user space: the bytes must be seen";
 	else if (dir->may_promote)
 		dir->engine_reason = "too few bytes to pay for a pipe";
@@ -246,9 +249,23 @@ static enum relay_progress relay_pipe_once(struct relay_dir *dir, struct loop *l
 	return relay_drain_pipe(dir);
 }
 
+/* Where TLS waits in user space for bulk, this is it. What stands against it may pass; or the
+ * kernel has refused, and it is never. */
+static bool relay_can_pipe(struct relay_dir *dir)
+{
+	if (io_can_splice(dir->from, dir->to))
+		return true;
+	if (!io_may_splice(dir->from, dir->to, true)) {
+		dir->may_promote = false;
+		dir->engine_reason = "TLS in user space: the bytes must be seen";
+	}
+	return io_can_splice(dir->from, dir->to);
+}
+
 static void relay_maybe_promote(struct relay_dir *dir)
 {
-	if (!dir->may_promote || dir->kept_len || dir->bulk_run_bytes < dir->bulk_bytes)
+	if (!dir->may_promote || dir->kept_len || dir->bulk_run_bytes < dir->bulk_bytes ||
+	    !relay_can_pipe(dir))
 		return;
 	dir->may_promote = false;
 	dir->lacks_pipe = false;

@@ -67,7 +67,8 @@ static int client_offer_alpn(SSL_CTX *ssl_ctx, const struct conf_client_tls *con
 static int client_init(struct tls_client_ctx *ctx, const struct conf_client_tls *conf)
 {
 	ctx->verifies = conf->verify;
-	ctx->kernel = tls_ctx_wanted(conf->kernel, conf->kernel_receive, conf->kernel_send);
+	ctx->kernel = tls_ctx_wanted(conf->kernel, conf->kernel_receive, conf->kernel_send,
+				     conf->kernel_waits);
 	ctx->keeps_sessions = conf->sessions;
 	ctx->server_name = conf->server_name ? strdup(conf->server_name) : NULL;
 	ctx->ssl_ctx = tls_ctx_new_common(false, &conf->policy);

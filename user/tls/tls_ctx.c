@@ -41,7 +41,7 @@ static void ctx_on_info(const SSL *ssl, int where, int value)
 }
 
 uint8_t tls_ctx_wanted(enum conf_kernel_tls both, enum conf_kernel_tls receive,
-		       enum conf_kernel_tls send)
+		       enum conf_kernel_tls send, bool waits)
 {
 	uint8_t wanted = 0;
 
@@ -51,6 +51,8 @@ uint8_t tls_ctx_wanted(enum conf_kernel_tls both, enum conf_kernel_tls receive,
 		wanted |= TLS_KERNEL_RECEIVE;
 	if (send != CONF_KERNEL_TLS_OFF)
 		wanted |= TLS_KERNEL_SEND;
+	if (wanted && waits)
+		wanted |= TLS_KERNEL_WAITS;
 	return wanted;
 }
 

@@ -4,6 +4,10 @@
  * where it takes them, else tls_records_io.c does; each direction for itself. In both cases the SSL
  * object goes, but for a client that waits for tickets (tls_late.c). Where the cipher is none that
  * they have, everything stays with OpenSSL.
+ *
+ * Where the kernel is to wait for bulk, user space begins. Records that the kernel does are worth
+ * their price where a pipe carries them (docs/ktls.md); so whoever wants one asks for the hand-over
+ * (io_may_splice()), and it is done where both directions stand between two records.
  */
 #include <errno.h>
 #include <openssl/crypto.h>
@@ -48,26 +52,34 @@ static int handover_prepare(struct tls_stream *stream, const struct tls_keys *ke
 	return 0;
 }
 
+static const char *handover_give(struct tls_stream *stream, const struct tls_keys *keys)
+{
+	const char *why = tls_kernel_offer(stream, keys);
+
+	if (!why && !(~stream->wanted & BOTH))
+		return NULL;
+	return why ? why : "one direction is turned off in the configuration";
+}
+
 /* NULL: the kernel has all of it. */
 static const char *handover_try_kernel(struct tls_stream *stream, const struct tls_keys *keys)
 {
-	const char *why;
-
 	if (!stream->wanted)
 		return "turned off in the configuration";
 	if (tls_kernel_missing())
 		return tls_kernel_missing();
-	if (stream->in.len_bytes || stream->out.len_bytes)
-		return "data came with the handshake and is in user space already";
 	if (stream->records->size_max_bytes != TLS_RECORD_MAX)
 		return "the peer asked for small records (max_fragment_length), which the kernel "
 		       "does not make";
 	if (!tls_kernel_can(keys->version, keys->cipher))
 		return "this kernel does not have this version and cipher";
-	why = tls_kernel_offer(stream, keys);
-	if (!why && stream->wanted != BOTH)
-		why = "one direction is turned off in the configuration";
-	return why;
+	if (stream->wanted & TLS_KERNEL_WAITS) {
+		stream->waits_for_bulk = true;
+		return "there was no bulk: for little the kernel does not pay";
+	}
+	if (stream->in.len_bytes || stream->out.len_bytes)
+		return "data came with the handshake and is in user space already";
+	return handover_give(stream, keys);
 }
 
 static void handover_forget_rest(struct tls_stream *stream)
@@ -111,6 +123,11 @@ static const char *handover_keys(struct tls_stream *stream, struct io *io,
 	return why;
 }
 
+static void handover_count(const struct io *io)
+{
+	stats_inc(io->ops == &tls_kernel_ops ? STAT_KTLS_HANDOVERS : STAT_KTLS_REFUSED);
+}
+
 void tls_handover(struct tls_stream *stream, struct io *io)
 {
 	struct tls_keys keys;
@@ -124,7 +141,8 @@ void tls_handover(struct tls_stream *stream, struct io *io)
 		io->why_not_kernel = handover_keys(stream, io, &keys);
 		OPENSSL_cleanse(&keys, sizeof(keys));
 	}
-	stats_inc(io->ops == &tls_kernel_ops ? STAT_KTLS_HANDOVERS : STAT_KTLS_REFUSED);
+	if (!stream->waits_for_bulk)
+		handover_count(io);
 	tls_stream_drop_secrets(stream);
 }
 
@@ -137,6 +155,35 @@ bool tls_stream_can_rekey(const struct tls_stream *stream, enum tls_side side)
 {
 	return stream->rekey &&
 	       (!(stream->in_kernel & handover_direction(stream, side)) || tls_kernel_can_rekey());
+}
+
+/* Neither a part of a record nor plain bytes are here, in either direction, and nothing is due. */
+static bool handover_is_clean(const struct tls_stream *stream)
+{
+	return !stream->in.len_bytes && !stream->out.len_bytes && !stream->owed_bytes &&
+	       !stream->records->held.len_bytes && !stream->owes_key_update &&
+	       !stream->recv_ended && !stream->close_notified;
+}
+
+bool tls_handover_late(struct io *io, bool now)
+{
+	struct tls_stream *stream = io->impl;
+	struct tls_keys keys;
+
+	if (!stream->waits_for_bulk || !now || !handover_is_clean(stream))
+		return stream->waits_for_bulk;
+	stream->waits_for_bulk = false;
+	keys = (struct tls_keys){.version = stream->records->form.version,
+				 .cipher = stream->records->form.cipher};
+	memcpy(keys.of, stream->records->of, sizeof(keys.of));
+	io->why_not_kernel = handover_give(stream, &keys);
+	OPENSSL_cleanse(&keys, sizeof(keys));
+	if (stream->in_kernel == BOTH)
+		handover_forget_rest(stream);
+	io->ops = handover_ops(stream);
+	io->readable = true; /* what the kernel finds in its queue makes no event */
+	handover_count(io);
+	return false;
 }
 
 int tls_stream_rekey(struct tls_stream *stream, enum tls_side side)

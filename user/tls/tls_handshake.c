@@ -101,6 +101,8 @@ void tls_stream_free(struct tls_stream *stream)
 {
 	if (!stream)
 		return;
+	if (stream->waits_for_bulk)
+		stats_inc(STAT_KTLS_REFUSED);
 	tls_stream_drop_secrets(stream);
 	tls_late_free(stream);
 	tls_records_free(stream->records);
@@ -129,7 +131,8 @@ static int start_secrets(struct tls_stream *stream)
 	stream->secrets = OPENSSL_zalloc(sizeof(*stream->secrets));
 	if (!stream->secrets)
 		return -ENOMEM;
-	stream->exact_reads = (stream->wanted & TLS_KERNEL_RECEIVE) && !tls_kernel_missing();
+	stream->exact_reads = (stream->wanted & TLS_KERNEL_RECEIVE) &&
+			      !(stream->wanted & TLS_KERNEL_WAITS) && !tls_kernel_missing();
 	SSL_set_msg_callback(stream->ssl, tls_keys_on_message);
 	SSL_set_msg_callback_arg(stream->ssl, stream);
 	return 0;

@@ -55,8 +55,8 @@ struct tls_secrets {
 	} of[TLS_SIDE_MAX];
 };
 
-/* Directions that the kernel shall do or does. */
-enum { TLS_KERNEL_SEND = 1, TLS_KERNEL_RECEIVE = 2 };
+/* Directions that the kernel shall do or does; and whether it shall from the first bulk on only. */
+enum { TLS_KERNEL_SEND = 1, TLS_KERNEL_RECEIVE = 2, TLS_KERNEL_WAITS = 4 };
 
 /* What the next keys of a TLS 1.3 connection are made from (RFC 8446, 7.2). Wiped when freed. */
 struct tls_rekey {
@@ -114,6 +114,7 @@ struct tls_stream {
 	enum tls_side side; /* ours */
 	uint8_t wanted; /* TLS_KERNEL_*: what the kernel shall do, if it can */
 	uint8_t in_kernel; /* TLS_KERNEL_*: what it does */
+	bool waits_for_bulk; /* the kernel may have it, and shall when there is some */
 	bool owes_key_update; /* the peer asked for our next keys */
 	bool exact_reads; /* nothing beyond the record at hand leaves the socket */
 	bool drained; /* in this call: the socket has no more for now */
@@ -228,7 +229,7 @@ SSL_CTX *tls_ctx_new_common(bool is_server, const struct conf_tls_policy *policy
 
 /* TLS_KERNEL_* of the configuration's three words. */
 uint8_t tls_ctx_wanted(enum conf_kernel_tls both, enum conf_kernel_tls receive,
-		       enum conf_kernel_tls send);
+		       enum conf_kernel_tls send, bool waits);
 
 /* The context of the first certificate, with which every handshake starts. */
 SSL_CTX *tls_server_ctx_first(struct tls_server_ctx *ctx);
@@ -532,6 +533,9 @@ int tls_stream_truncated(struct tls_stream *stream);
  * operations, and why not all of it is the kernel's.
  */
 void tls_handover(struct tls_stream *stream, struct io *io);
+
+/* The hand-over of a stream that waits for bulk, as io_ops.may_splice has it. */
+bool tls_handover_late(struct io *io, bool now);
 
 /* New keys are possible: TLS 1.3, and whoever does that side's records takes them. */
 bool tls_stream_can_rekey(const struct tls_stream *stream, enum tls_side side);

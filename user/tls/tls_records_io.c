@@ -360,5 +360,6 @@ const struct io_ops tls_records_ops = {
     .recv = tls_records_recv,
     .send = tls_records_send,
     .shutdown_send = tls_records_shutdown_send,
+    .may_splice = tls_handover_late,
     .close = tls_stream_close,
 };

@@ -301,7 +301,8 @@ struct tls_server_ctx *tls_server_ctx_new(const struct conf_server_tls *conf,
 
 	if (ctx) {
 		atomic_init(&ctx->refs, 1);
-		ctx->kernel = tls_ctx_wanted(conf->kernel, conf->kernel_receive, conf->kernel_send);
+		ctx->kernel = tls_ctx_wanted(conf->kernel, conf->kernel_receive, conf->kernel_send,
+					     conf->kernel_waits);
 		ctx->key_log_fd = -1;
 		ctx->strict_sni = conf->strict_sni;
 		ctx->has_tickets = conf->tickets.on;

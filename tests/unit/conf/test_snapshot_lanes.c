@@ -71,6 +71,9 @@ static void test_kernel_tls(void **state)
 	    {"auto", "{receive: off}", false, true},
 	    {"auto", "{send: off, receive: auto}", true, false},
 	    {"auto", "{send: off, receive: off}", false, false},
+	    {"always", "auto", true, true},
+	    {"always", "{receive: off}", false, true},
+	    {"always", "off", false, false},
 	    {"off", "auto", false, false},
 	    {"off", "{receive: auto, send: auto}", false, false},
 	};
@@ -96,6 +99,8 @@ static void test_kernel_tls(void **state)
 		assert_int_equal(client->kernel_receive == CONF_KERNEL_TLS_AUTO, rows[i].receives);
 		assert_int_equal(client->kernel_send == CONF_KERNEL_TLS_AUTO, rows[i].sends);
 		assert_int_equal(conf->kernel_tls, rows[i].process[0] == 'a');
+		assert_int_equal(server->kernel_waits, strcmp(rows[i].process, "auto") == 0);
+		assert_int_equal(client->kernel_waits, strcmp(rows[i].process, "auto") == 0);
 		conf_unref(conf);
 	}
 }

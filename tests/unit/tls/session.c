@@ -39,6 +39,7 @@ void session_open_ours(struct session *session, bool as_server, int fd)
 	    .kernel = session_ours.kernel,
 	    .kernel_receive = session_ours.receive,
 	    .kernel_send = session_ours.send,
+	    .kernel_waits = session_ours.waits,
 	    .alpn = http,
 	    .n_alpn = 1,
 	    .policy = session_ours.policy,
@@ -49,6 +50,7 @@ void session_open_ours(struct session *session, bool as_server, int fd)
 					 .kernel = session_ours.kernel,
 					 .kernel_receive = session_ours.receive,
 					 .kernel_send = session_ours.send,
+					 .kernel_waits = session_ours.waits,
 					 .policy = session_ours.policy};
 
 	session->diag = conf_diag_new("test");

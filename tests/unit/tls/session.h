@@ -29,6 +29,7 @@ struct session {
 /* What ours is in the next session; changed by a test before session_open(). */
 struct session_ours {
 	enum conf_kernel_tls kernel, receive, send;
+	bool waits; /* for bulk */
 	bool small_buffers;
 	bool no_verify;
 	const char *host;

@@ -61,6 +61,40 @@ static void client_side_versions_and_ciphers(void **state)
 	try_matrix(true, CONF_KERNEL_TLS_OFF);
 }
 
+/* The kernel goes on where user space has come to, between two records and not before. */
+static void bulk_goes_to_the_kernel(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < 2 * SESSION_N_CASES; i++) {
+		const struct session_case *of = &session_matrix[i % SESSION_N_CASES];
+		struct lab_peer_wish wish = {
+		    .is_server = i < SESSION_N_CASES, .version = of->version, .cipher = of->cipher};
+		struct session session;
+		struct io *io = &session.end.io;
+		char data[6];
+
+		session_ours.waits = true;
+		session_open(&session, &wish);
+		session_assert_open(&session);
+		assert_string_equal(io->ops->name, "userspace");
+		for (int turn = 0; turn < 3; turn++)
+			session_ping_pong(&session);
+		assert_int_equal(io->ops->may_splice(io, false), session_by_kernel);
+		assert_int_equal(SSL_write(session.peer, "halved", 6), 6);
+		session_receive(&session, data, 3);
+		assert_int_equal(io->ops->may_splice(io, true), session_by_kernel);
+		assert_string_equal(io->ops->name, "userspace");
+		session_receive(&session, data + 3, 3);
+		assert_memory_equal(data, "halved", 6);
+		assert_false(io->ops->may_splice(io, true));
+		session_assert_path(&session);
+		for (int turn = 0; turn < 3; turn++)
+			session_ping_pong(&session);
+		session_end_ours(&session);
+		session_close(&session);
+	}
+}
+
 /* Steps and buffers that cut everything in awkward places. */
 static void data_survives_small_buffers(void **state)
 {
@@ -265,6 +299,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup(server_side_versions_and_ciphers, session_reset),
 	    cmocka_unit_test_setup(client_side_versions_and_ciphers, session_reset),
+	    cmocka_unit_test_setup(bulk_goes_to_the_kernel, session_reset),
 	    cmocka_unit_test_setup(data_survives_small_buffers, session_reset),
 	    cmocka_unit_test_setup(nothing_is_cut_off_by_the_end, session_reset),
 	    cmocka_unit_test_setup(half_close_keeps_the_other_half, session_reset),
