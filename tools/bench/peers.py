@@ -14,7 +14,8 @@ from place import ORIGIN_PORTS, SERVER_NAME, LabError, descendants, on_core, pro
 from lab import Penstock as Daemon
 from lab.penstock import binary as daemon_binary
 
-LANES = {"l4": False, "http": False, "tls": True, "reencrypt": True}  # lane: do clients speak TLS
+# lane: do clients speak TLS
+LANES = {"l4": False, "http": False, "tls": True, "reencrypt": True, "reencrypt-short": True}
 MAX_CONNECTIONS = 4000
 
 
@@ -95,7 +96,7 @@ class Penstock(Contestant):
 
     def start(self, place, row):
         self.namespace = place.node
-        self.daemon = Daemon(place.node, place.lab.pin_dir, self.config(place, row), name=f"{row.id}-penstock",
+        self.daemon = Daemon(place.node, place.lab.pin_dir, self.config(place, row), name=f"{row.id}-{self.name}",
                              start=False)  # fmt: skip
         with on_core(place.proxy_core):
             self.daemon.start(wait=False)
@@ -111,15 +112,33 @@ class Penstock(Contestant):
     def config(self, place, row):
         origin = origin_of(place, row)
         listener = {"bind": self.address(place), "routes": [{"to": f"http://{origin}"}]}
-        config = {"process": {"threads": 1}, "log": {"access": "off"}, "listeners": [listener]}
+        config = {"process": {"threads": 1, "kernel_tls": "auto"}, "log": {"access": "off"}, "listeners": [listener]}
         if LANES[row.lane]:
             listener["tls"] = {"certificates": [str(place.site)]}
         if row.lane == "l4":
             listener["routes"] = [{"pass": f"tcp://{origin}", "relay": os.environ.get("PENSTOCK_RELAY") or "auto"}]
-        if row.lane == "reencrypt":
+        if row.lane.startswith("reencrypt"):
             listener["routes"] = [{"to": "bench"}]
             tls = {"ca": str(place.ca), "server_name": SERVER_NAME}
-            config["origins"] = {"bench": {"servers": [origin], "tls": tls, "max_idle": 128}}
+            max_idle = 128 if row.lane == "reencrypt" else 0
+            config["origins"] = {"bench": {"servers": [origin], "tls": tls, "max_idle": max_idle}}
+        return config
+
+
+class Records(Penstock):
+    """Ourselves, with the records done by the kernel, by user space, as it is by default, or by each for a direction."""
+
+    def __init__(self, name, port, use, kernel="auto"):
+        self.name = name
+        self.port = port
+        self.use = use
+        self.kernel = kernel
+
+    def config(self, place, row):
+        config = super().config(place, row)
+        config["process"]["kernel_tls"] = self.use
+        for tls in [config["listeners"][0]["tls"], *(origin["tls"] for origin in config.get("origins", {}).values())]:
+            tls["kernel"] = self.kernel
         return config
 
 
@@ -240,3 +259,6 @@ class Nginx(Contestant):
 
 CONTESTANTS = (Penstock(), Haproxy(), Nginx())
 PEERS = [contestant.name for contestant in CONTESTANTS if contestant.name != "penstock"]
+
+RECORDS = (Records("kernel", 9004, "always"), Records("user", 9005, "off"), Records("auto", 9006, "auto"),
+           Records("send", 9007, "always", {"receive": "off"}))

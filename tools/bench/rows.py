@@ -9,7 +9,7 @@ ROUND_TRIP = ("p50", "p99", "requests", "cpu_per_request")
 CONNECT = ("connections", "cpu_per_connection", "p50", "p99")
 HTTP = ("requests", "cpu_per_request", "p50", "p99", "memory")
 
-
+MEMORY = ("memory", "memory_per_connection")
 PER_BYTE = ("instructions_per_byte",)
 PER_REQUEST = ("instructions_per_request",)
 
@@ -26,6 +26,7 @@ class Row:
     in_packet_path: bool = False  # some contestant works on packets: see the head of __main__.py
     idle: int = 0  # connections that are open and silent meanwhile
     in_vm: bool = False  # what the proxy's processes execute is counted, where the kernel does TLS: vm.py
+    vm_seconds: float = 0.25  # of the virtual clock: so many thousand million instructions
 
 
 ROWS = (
@@ -43,19 +44,36 @@ ROWS = (
     Row("h1-reencrypt", "reencrypt", "https", "http", 32, HTTP),
     Row("tls-handshake", "tls", "http", "http-short", 32, CONNECT),
     Row("tls-resume", "tls", "http", "http-resume", 32, CONNECT),
-    Row("tls-idle-mem", "tls", "http", "http", 1, ("memory", "memory_per_connection"), idle=1000),
+    Row("tls-idle-mem", "tls", "http", "http", 1, MEMORY, idle=1000),
     Row("vm-tls-down", "tls", "http", "http", 1, PER_BYTE, body_bytes=4 << 20, in_vm=True),
     Row("vm-tls-up", "tls", "http", "put", 1, PER_BYTE, body_bytes=4 << 20, in_vm=True),
     Row("vm-tls-16k", "tls", "http", "http", 4, PER_REQUEST, body_bytes=16384, in_vm=True),
     Row("vm-tls-reencrypt", "reencrypt", "https", "http", 1, PER_BYTE, body_bytes=4 << 20, in_vm=True),
+    Row("vm-tls-idle-mem", "tls", "http", "http", 1, MEMORY, idle=250, in_vm=True),
 )
 
 
-def pick(words):
+def pays(name, mode, body_bytes, lanes=("tls", "reencrypt"), connections=4, **more):
+    """The same work with TLS on the client's side, and on both."""
+    return tuple(Row(f"pays-{name}{'' if lane == 'tls' else '-both'}", lane, "http" if lane == "tls" else "https", mode,
+                     connections, PER_REQUEST, body_bytes, in_vm=True, **more) for lane in lanes)  # fmt: skip
+
+
+# Who had better do the records, and from when on: `vm.py pays`.
+PAYS_ROWS = (
+    *pays("short", "http-short", 128, ("tls",), connections=8, vm_seconds=2),
+    *pays("short", "http-short", 128, ("reencrypt-short",), connections=8, vm_seconds=4),
+    *pays("resumed", "http-resume", 128, ("tls",), connections=8, vm_seconds=2),
+    *(row for size in (128, 1024, 4096, 16384, 65536, 1 << 20) for row in pays(f"get-{size}", "http", size)),
+    *(row for size in (4096, 16384, 65536, 1 << 20) for row in pays(f"put-{size}", "put", size)),
+)
+
+
+def pick(words, table=ROWS):
     """The rows named in a BENCH variable, in the order of the table; unknown names are a ValueError."""
     wanted = words.replace(",", " ").split()
-    known = [row.id for row in ROWS]
+    known = [row.id for row in table]
     unknown = [word for word in wanted if word not in known]
     if unknown:
         raise ValueError(f"no such row: {' '.join(unknown)}; there are: {' '.join(known)}")
-    return [row for row in ROWS if not wanted or row.id in wanted]
+    return [row for row in table if not wanted or row.id in wanted]

@@ -44,9 +44,13 @@ def count(build, row_ids, names, n_runs, say=lambda text: None):
     for line in guest.stdout:
         if line.startswith("{"):
             runs.append(json.loads(line))
-            say(f"  {runs[-1]['id']} {runs[-1]['contestant']:8}: {runs[-1]['own_s']:.3f} thousand million instructions")
+            say(f"  {runs[-1]['id']} {runs[-1]['contestant']:8}: {runs[-1]['own_s']:.3f} thousand million instructions"
+                f" for {runs[-1]['exchanges']} requests, {runs[-1]['bytes']} bytes")
         else:
             other.append(line.rstrip())
+    for line in other:
+        if line.startswith("booted at try"):
+            say(f"noted {KERNEL}, counting: {line}")
     if guest.wait() == 77:
         raise Impossible(other[-1] if other else "no reason given")
     return runs, other if guest.returncode else []
@@ -56,9 +60,14 @@ def kernel():
     return (ROOT / (os.environ.get("BUILD") or "build") / "vm" / KERNEL).resolve().name
 
 
+def say_notes(text):
+    if text.startswith("noted "):
+        print(text)
+
+
 def gate_figure(build):
     """Thousands of instructions for each request."""
-    runs, trouble = count(build, [GATE_ROW], ["penstock"], GATE_RUNS)
+    runs, trouble = count(build, [GATE_ROW], ["penstock"], GATE_RUNS, say_notes)
     if len(runs) != GATE_RUNS:
         raise SystemExit(f"failed instructions: {'; '.join(trouble[-5:]) or 'the guest counted nothing'}")
     [row] = pick(GATE_ROW)
