@@ -249,7 +249,7 @@ static char *worker_read_names_file(const struct bundle *bundle, const char *pat
 		text = strdup("");
 	if (text)
 		return text;
-	log_warn("a file is not read, and host names of servers are looked up without it",
+	log_warn("a file is not read: host names of servers are looked up as before",
 		 LOG_TEXT("file", path), LOG_TEXT("error", strerror(err ? -err : ENOMEM)));
 	return NULL;
 }
@@ -265,7 +265,7 @@ static void worker_set_names(struct worker *worker, const struct bundle *bundle,
 
 	if (err)
 		log_error("the name servers stay as they were", LOG_TEXT("error", strerror(-err)));
-	err = worker_names_set_hosts(worker->names, hosts ? hosts : "", hosts_len);
+	err = hosts ? worker_names_set_hosts(worker->names, hosts, hosts_len) : 0;
 	if (err)
 		log_error(BUNDLE_HOSTS_PATH " stays as it was", LOG_TEXT("error", strerror(-err)));
 	free(hosts);
