@@ -32,7 +32,8 @@ def run_of(**changed):
 def test_metrics_have_the_units_they_claim():
     values = {name: metric.value(run_of()) for name, metric in stats.METRICS.items()}
     assert values == {"throughput": 2000, "cpu_per_gb": 0.25, "requests": 5000, "cpu_per_request": 100,
-                      "connections": 5000, "cpu_per_connection": 100, "instructions_per_byte": 0.225,
+                      "connections": 5000, "cpu_per_connection": 100, "own_per_connection": 90,
+                      "instructions_per_byte": 0.225,
                       "instructions_per_request": 90, "p50": 10, "p99": 30, "memory": 2, "memory_mapped": 1,
                       "memory_per_connection": 1024}
 

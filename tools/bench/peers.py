@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 
-from place import ORIGIN_PORTS, SERVER_NAME, LabError, descendants, on_core, processes
+from place import ORIGIN_PORTS, SERVER_NAME, LabError, descendants, on_cores, processes
 
 from lab import Penstock as Daemon
 from lab.penstock import binary as daemon_binary
@@ -44,7 +44,7 @@ class Contestant:
     def start(self, place, row):
         folder = place.directory / f"{row.id}-{self.name}"
         folder.mkdir()
-        self.process = place.start_proxy(self.argv(place, row, folder), f"{row.id}-{self.name}-log")
+        self.process = place.start_proxy(row, self.argv(place, row, folder), f"{row.id}-{self.name}-log")
         self.namespace = place.node
 
     def stop(self):
@@ -98,7 +98,7 @@ class Penstock(Contestant):
         self.namespace = place.node
         self.daemon = Daemon(place.node, place.lab.pin_dir, self.config(place, row), name=f"{row.id}-{self.name}",
                              start=False)  # fmt: skip
-        with on_core(place.proxy_core):
+        with on_cores(*place.proxy_cores(row)):
             self.daemon.start(wait=False)
         self.process = self.daemon.process
 
@@ -112,7 +112,7 @@ class Penstock(Contestant):
     def config(self, place, row):
         origin = origin_of(place, row)
         listener = {"bind": self.address(place), "routes": [{"to": f"http://{origin}"}]}
-        config = {"process": {"threads": 1, "kernel_tls": "auto"}, "log": {"access": "off"}, "listeners": [listener]}
+        config = {"process": {"threads": row.threads, "kernel_tls": "auto"}, "log": {"access": "off"}, "listeners": [listener]}
         if LANES[row.lane]:
             listener["tls"] = {"certificates": [str(place.site)]}
         if row.lane == "l4":
@@ -169,7 +169,7 @@ class Haproxy(Contestant):
         )
         return (
             "global\n"
-            "    nbthread 1\n"
+            f"    nbthread {row.threads}\n"
             f"    maxconn {capacity(row)}\n"
             f"    maxpipes {MAX_CONNECTIONS // 4}\n"
             "defaults\n"
@@ -211,7 +211,7 @@ class Nginx(Contestant):
             f"{load}"
             "daemon off;\n"
             "user root;\n"
-            "worker_processes 1;\n"
+            f"worker_processes {row.threads};\n"
             f"pid {folder}/nginx.pid;\n"
             f"events {{ worker_connections {2 * capacity(row)}; }}\n"
         )

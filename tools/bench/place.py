@@ -39,10 +39,10 @@ def allow_descriptors():
 
 
 @contextlib.contextmanager
-def on_core(core):
-    """What is started inside runs on this core, and so do its children."""
+def on_cores(*cores):
+    """What is started inside runs on these cores, and so do its children."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
+    os.sched_setaffinity(0, set(cores))
     try:
         yield
     finally:
@@ -131,13 +131,17 @@ class Place:
 
     def start_origin(self):
         services = [f"{name}={self.origin.address}:{port}" for name, port in ORIGIN_PORTS.items()]
-        with on_core(self.load_core):
+        with on_cores(self.load_core):
             program = self.origin.start(self.load, "origin", "-k", self.site, *services, name="load-origin")
         for port in ORIGIN_PORTS.values():
             program.wait_port(port)
 
-    def start_proxy(self, argv, name):
-        with on_core(self.proxy_core):
+    def proxy_cores(self, row):
+        """One worker has a core for itself; two take the load's, too."""
+        return {self.proxy_core, self.load_core} if row.threads > 1 else {self.proxy_core}
+
+    def start_proxy(self, row, argv, name):
+        with on_cores(*self.proxy_cores(row)):
             return self.node.start(*argv, name=name)
 
     def receive_on_own_core(self, wanted):
@@ -163,7 +167,7 @@ class Place:
         log = self.directory / "load-client.log"
         log.unlink(missing_ok=True)
         foreign = foreign_ticks()
-        with on_core(self.load_core):
+        with on_cores(self.load_core):
             program = self.client.start(self.load, *argv, address, name="load-client")
         try:
             status = program.wait_end(warmup_s + duration_s + 10 + row.idle / 200)

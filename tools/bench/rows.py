@@ -7,6 +7,8 @@ BULK = ("throughput", "cpu_per_gb")
 LATENCY = ("p50", "p99", "requests")
 ROUND_TRIP = ("p50", "p99", "requests", "cpu_per_request")
 CONNECT = ("connections", "cpu_per_connection", "p50", "p99")
+SHAKE = ("connections", "cpu_per_connection", "own_per_connection", "p50", "p99")
+SHAKE_2 = ("own_per_connection",)
 HTTP = ("requests", "cpu_per_request", "p50", "p99", "memory")
 
 MEMORY = ("memory", "memory_per_connection")
@@ -25,6 +27,7 @@ class Row:
     body_bytes: int = 128  # HTTP only
     in_packet_path: bool = False  # some contestant works on packets: see the head of __main__.py
     idle: int = 0  # connections that are open and silent meanwhile
+    threads: int = 1  # workers of each proxy: two share both cores with the load, so only their own time counts
     in_vm: bool = False  # what the proxy's processes execute is counted, where the kernel does TLS: vm.py
     vm_seconds: float = 0.25  # of the virtual clock: so many thousand million instructions
 
@@ -42,8 +45,10 @@ ROWS = (
     Row("h1-plain", "http", "http", "http", 32, HTTP),
     Row("h1-tls", "tls", "http", "http", 32, HTTP),
     Row("h1-reencrypt", "reencrypt", "https", "http", 32, HTTP),
-    Row("tls-handshake", "tls", "http", "http-short", 32, CONNECT),
-    Row("tls-resume", "tls", "http", "http-resume", 32, CONNECT),
+    Row("tls-handshake", "tls", "http", "http-short", 32, SHAKE),
+    Row("tls-resume", "tls", "http", "http-resume", 32, SHAKE),
+    Row("tls-handshake-2", "tls", "http", "http-short", 32, SHAKE_2, threads=2),
+    Row("tls-resume-2", "tls", "http", "http-resume", 32, SHAKE_2, threads=2),
     Row("tls-idle-mem", "tls", "http", "http", 1, MEMORY, idle=1000),
     Row("vm-tls-down", "tls", "http", "http", 1, PER_BYTE, body_bytes=4 << 20, in_vm=True),
     Row("vm-tls-up", "tls", "http", "put", 1, PER_BYTE, body_bytes=4 << 20, in_vm=True),

@@ -35,6 +35,7 @@ METRICS = {
         Metric("cpu_per_request", "us", "lower", lambda run: per(busy_s(run) * 1e6, run["exchanges"]), True),
         Metric("connections", "1/s", "higher", lambda run: per(run["exchanges"], run["seconds"])),
         Metric("cpu_per_connection", "us", "lower", lambda run: per(busy_s(run) * 1e6, run["exchanges"]), True),
+        Metric("own_per_connection", "us", "lower", lambda run: per(run["own_s"] * 1e6, run["exchanges"]), of_proxy=True),
         Metric("instructions_per_byte", "1/B", "lower", lambda run: per(run["own_s"] * 1e9, run["bytes"]), of_proxy=True),
         Metric("instructions_per_request", "thousand", "lower", lambda run: per(run["own_s"] * 1e6, run["exchanges"]),
                of_proxy=True),
