@@ -20,7 +20,7 @@ import time
 
 import rows
 from peers import Penstock
-from place import LabError, Place, idle_cores_poll, on_core, until
+from place import LabError, Place, idle_cores_poll, on_cores, until
 
 from lab import Penstock as Daemon
 
@@ -50,7 +50,7 @@ class Engine(Penstock):
         place.lab.pin_dir.mkdir(exist_ok=True)
         self.daemon = Daemon(place.node, place.lab.pin_dir / self.name, self.config(place, row), name=f"{row.id}-{self.name}",
                              start=False)  # fmt: skip
-        with on_core(place.proxy_core):
+        with on_cores(place.proxy_core):
             self.daemon.start(wait=False)
         self.process = self.daemon.process
 
