@@ -49,7 +49,7 @@ int tls_init(bool kernel_tls_allowed)
 
 struct tls_stream *tls_stream_of(const struct io *io)
 {
-	return io->ops->close == tls_stream_close ? io->impl : NULL;
+	return io->ops && io->ops->close == tls_stream_close ? io->impl : NULL;
 }
 
 void tls_stream_set_error(struct tls_stream *stream, const char *format, ...)

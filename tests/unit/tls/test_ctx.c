@@ -209,6 +209,20 @@ static void nothing_to_verify_is_refused(void **state)
 	conf_diag_free(diag);
 }
 
+/* A stream that is none yet says nothing of TLS. */
+static void what_is_no_tls_has_no_facts(void **state)
+{
+	struct io io = {.watch = {.fd = -1}};
+	struct tls_facts facts;
+
+	(void)state;
+	tls_get_facts(&io, &facts);
+	assert_string_equal(facts.version, "");
+	assert_string_equal(tls_error(&io), "");
+	assert_int_equal(tls_close_reason(&io), CLOSE_DONE);
+	assert_null(tls_take_peer(&io));
+}
+
 static void add_odd_files(void)
 {
 	static const char broken[] =
@@ -299,6 +313,7 @@ int main(void)
 	    cmocka_unit_test(trust_is_loaded_or_refused),
 	    cmocka_unit_test(exact_name_then_wildcard_then_first),
 	    cmocka_unit_test(a_connection_outlives_its_context),
+	    cmocka_unit_test(what_is_no_tls_has_no_facts),
 	    cmocka_unit_test(nothing_to_verify_is_refused),
 	};
 
