@@ -170,7 +170,7 @@ class Place:
         with on_cores(self.load_core):
             program = self.client.start(self.load, *argv, address, name="load-client")
         try:
-            status = program.wait_end(warmup_s + duration_s + 10 + row.idle / 200)
+            status = program.wait_end(warmup_s + duration_s + 10 + row.idle / (10 if row.in_vm else 200))
         finally:
             program.kill()
             self.client.processes.remove(program)
