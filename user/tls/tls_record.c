@@ -167,6 +167,7 @@ static EVP_CIPHER_CTX *engine_get(struct tls_record_form form,
 			      direction == DIRECTION_SEAL) != 1) {
 		EVP_CIPHER_CTX_free(engine->ctx);
 		engine->ctx = NULL;
+		OPENSSL_cleanse(engine->key, sizeof(engine->key));
 		return NULL;
 	}
 	memcpy(engine->key, keys->key, key_len(form));
