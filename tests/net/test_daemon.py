@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import shutil
 import signal
 import stat
@@ -415,6 +416,20 @@ def test_dead_worker_is_replaced(lab, start, origin):
     assert worker_of(daemon) != worker
     assert "signal 9 (Killed)" in daemon.log()
     assert daemon.status()["generation"] == 2  # the last one that was taken
+
+
+def test_worker_that_cannot_be_started_at_once(lab, start, origin):
+    daemon = start(config(lab))
+    worker = worker_of(daemon)
+    limits = resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+    os.kill(worker, signal.SIGKILL)
+    daemon.process.wait_for(lambda: "cannot start the worker" in daemon.log(), "descriptors are missing")
+    resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, limits)
+    client, end = pair(lab, origin)
+    speak(client, end)
+    client.close()
+    end.close()
 
 
 def test_worker_that_dies_again_and_again(lab, start):

@@ -79,14 +79,6 @@ static int broker_start_worker(struct broker *broker)
 	return 0;
 }
 
-static void broker_on_restart(struct timer *timer)
-{
-	struct broker *broker = container_of(timer, struct broker, restart_timer);
-
-	if (broker_start_worker(broker))
-		broker_stop(broker, EXIT_FAILURE);
-}
-
 static uint64_t broker_backoff_ms(const struct broker *broker)
 {
 	uint64_t delay = BROKER_BACKOFF_MIN_MS;
@@ -110,6 +102,21 @@ static void broker_restart_later(struct broker *broker)
 	}
 	broker->state = BROKER_BACKOFF;
 	loop_timer_arm(broker->loop, &broker->restart_timer, broker_backoff_ms(broker));
+}
+
+/* A worker that cannot be started counts as one that died at once. */
+static void broker_on_restart(struct timer *timer)
+{
+	struct broker *broker = container_of(timer, struct broker, restart_timer);
+
+	if (!broker_start_worker(broker))
+		return;
+	if (broker->child.pid > 0) {
+		child_kill(&broker->child);
+		return;
+	}
+	broker->child.started_ms = clock_now_ms();
+	broker_restart_later(broker);
 }
 
 /* A worker may refuse and end at once: its last word counts more than how it ended. */
