@@ -5,50 +5,25 @@ Skipped where this kernel has no TLS; tools/vm runs them on one that has. All sh
 start costs seconds.
 """
 import contextlib
-import hashlib
 import os
 import re
-import socket
-import ssl
 
 import pytest
 
 import lab as laboratory
+from tls_ends import (NAME, PORT, SIZE, SUITES, VERSIONS, client_context, curl_tls, kernel_has_tls, nginx_tls, sha256,
+                      shared_world)
 
-PORT = 9443
 OFF_PORT = 9444  # here the configuration keeps the records in user space
 BULK_PORT = 9445  # of another daemon, whose kernel waits for bulk
+# One server of nginx for each suite, on ports from there on; one route for each, by path.
 WEB_PORT = 7443
-NAME = "site.example.com"
 INNER = "inner.example.com"
-MIB = 1 << 20
-SIZE = int(os.environ.get("PENSTOCK_BODY_MIB") or 8) * MIB
-
-# One server of nginx for each, on ports from WEB_PORT on; one route for each, by path.
-SUITES = [
-    ("TLSv1.2", "ECDHE-ECDSA-AES128-GCM-SHA256"), ("TLSv1.2", "ECDHE-ECDSA-AES256-GCM-SHA384"),
-    ("TLSv1.2", "ECDHE-ECDSA-CHACHA20-POLY1305"), ("TLSv1.3", "TLS_AES_128_GCM_SHA256"),
-    ("TLSv1.3", "TLS_AES_256_GCM_SHA384"), ("TLSv1.3", "TLS_CHACHA20_POLY1305_SHA256"),
-]
-
-
-def kernel_has_tls():
-    with socket.socket() as probe:
-        try:
-            probe.setsockopt(socket.IPPROTO_TCP, 31, b"tls")  # TCP_ULP
-        except OSError as error:
-            return error.errno == 107  # ENOTCONN: it looked for a connection, so the module is there
-    return True
-
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
     pytest.mark.skipif(not kernel_has_tls(), reason="no tls module in this kernel (`make vm-test` has one)"),
 ]
-
-
-def sha256_of(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 class World:
@@ -68,7 +43,7 @@ class World:
 
     @contextlib.contextmanager
     def daemon_of(self, port, use, name):
-        """Another one, while it lasts. What it has the kernel do at its start is not for close() to count."""
+        """Another one, while it lasts. What it has the kernel do at its start is not for stop() to count."""
         before = self.counts()
         daemon = laboratory.Penstock(self.lab.node, self.lab.pin_dir / name, {
             "process": {"kernel_tls": use}, "listeners": [self.listener(port, "auto")], "origins": self.origins(),
@@ -77,20 +52,14 @@ class World:
         self.start |= {key: self.start[key] + after[key] - before[key] for key in after if key.startswith("Tls")}
         try:
             yield daemon
-            self.start["ktls_handovers"] -= daemon.status()["counters"]["ktls_handovers"]  # so that close() counts them
+            self.start["ktls_handovers"] -= daemon.status()["counters"]["ktls_handovers"]  # so that stop() counts them
         finally:
             daemon.stop()
 
     def server(self, k):
-        version, cipher = SUITES[k]
-        word = "ssl_ciphers" if version == "TLSv1.2" else "ssl_conf_command Ciphersuites"
         return f"""
             server {{
-                listen {WEB_PORT + k} ssl;
-                ssl_certificate {self.inner.chain};
-                ssl_certificate_key {self.inner.key};
-                ssl_protocols {version};
-                {word} {cipher};
+                listen {WEB_PORT + k} ssl;{nginx_tls(self.inner, SUITES[k])}
                 root $root;
                 dav_methods PUT;
                 create_full_put_path on;
@@ -130,17 +99,12 @@ class World:
         return next(route for route in self.daemon.status()["listeners"][listener]["routes"]
                     if route["match"].strip() == f"path {path}")
 
-    def client_context(self, version=ssl.TLSVersion.TLSv1_3):
-        context = ssl.create_default_context(cafile=self.authority.file)
-        context.minimum_version = context.maximum_version = version
-        return context
-
     def connect(self, context, **options):
         """A TLS connection to which an end without close_notify is an error."""
         return context.wrap_socket(self.lab.client.connect(self.lab.node.address, PORT), server_hostname=NAME,
                                    suppress_ragged_eofs=False, **options)
 
-    def close(self):
+    def stop(self):
         """Every connection that the daemon counted as the kernel's was one, both ways, and no record was refused."""
         done = self.since(self.start)
         self.daemon.stop()
@@ -151,37 +115,31 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory, authority):
-    with laboratory.Lab(n_origins=1, directory=tmp_path_factory.mktemp("kernel-tls")) as lab:
-        one = World(lab, authority)
-        try:
-            yield one
-            one.close()
-        finally:
-            for log in lab.directory.glob("*.log"):
-                print(f"--- {log.name}\n{log.read_text(errors='replace')[-4000:]}")
+    with shared_world(tmp_path_factory.mktemp("kernel-tls"), lambda lab: World(lab, authority)) as one:
+        yield one
 
 
-@pytest.mark.parametrize("k", [0, 3], ids=[SUITES[0][0], SUITES[3][0]])
+@pytest.mark.parametrize("k", [0, 3], ids=["TLSv1.2", "TLSv1.3"])
 def test_bodies_both_ways(world, tmp_path, k):
     source, fetched, put = (world.nginx.root / f"body{k}" / "big", tmp_path / "fetched",
                             world.nginx.root / f"body{k}" / "put")
     source.parent.mkdir(mode=0o777)
     source.write_bytes(os.urandom(SIZE))
     before = world.counts()
-    options = ["--tls-max", SUITES[k][0].removeprefix("TLSv")]
+    options = ["--tls-max", SUITES[k][0]]
     world.curl(f"/body{k}/big", *options, "-o", str(fetched))
-    assert sha256_of(fetched) == sha256_of(source)
+    assert sha256(fetched.read_bytes()) == sha256(source.read_bytes())
     route = world.route(f"/body{k}")
     assert (route["offload"], route["relay"]) == ("client ktls, origin ktls", "pipe")
     world.curl(f"/body{k}/put", *options, "-T", str(fetched))
-    assert sha256_of(put) == sha256_of(source)
+    assert sha256(put.read_bytes()) == sha256(source.read_bytes())
     done = world.since(before)
     assert done["ktls_handovers"] >= 3 and done["ktls_refused"] == 0
     lines = [line for line in world.daemon.log().splitlines() if f"/body{k}/" in line]
     assert len(lines) == 2 and all("client_tls=ktls" in line and "origin_tls=ktls" in line for line in lines)
 
 
-@pytest.mark.parametrize("k", [0, 3], ids=[SUITES[0][0], SUITES[3][0]])
+@pytest.mark.parametrize("k", [0, 3], ids=["TLSv1.2", "TLSv1.3"])
 def test_bulk_goes_to_the_kernel(world, tmp_path, k):
     """By default user space does the records of what is small, and the kernel goes on where bulk begins."""
     source, fetched, put = (world.nginx.root / f"body{k}" / "bulk", tmp_path / "fetched",
@@ -191,16 +149,16 @@ def test_bulk_goes_to_the_kernel(world, tmp_path, k):
     small = source.with_name("small")
     small.write_bytes(os.urandom(60000))
     with world.daemon_of(BULK_PORT, "auto", f"bulk{k}") as daemon:
-        options = ["--tls-max", SUITES[k][0].removeprefix("TLSv")]
+        options = ["--tls-max", SUITES[k][0]]
         url = f"https://{NAME}:{BULK_PORT}/body{k}"
         world.curl(f"/body{k}/small", "-o", "/dev/null", *([f"{url}/small", "-o", "/dev/null"] * 5), *options, port=BULK_PORT)
         counts = daemon.status()["counters"]
         assert (counts["ktls_handovers"], counts["relay_spliced_bytes"]) == (0, 0)
         world.curl(f"/body{k}/small", f"{url}/small", "-o", "/dev/null", f"{url}/bulk", "-o", str(fetched), "-o", "/dev/null",
                    *options, port=BULK_PORT)
-        assert sha256_of(fetched) == sha256_of(source)
+        assert sha256(fetched.read_bytes()) == sha256(source.read_bytes())
         world.curl(f"/body{k}/put-bulk", *options, "-T", str(fetched), port=BULK_PORT)
-        assert sha256_of(put) == sha256_of(source)
+        assert sha256(put.read_bytes()) == sha256(source.read_bytes())
         counts = daemon.status()["counters"]
         assert counts["ktls_handovers"] >= 3 and counts["relay_spliced_bytes"] > SIZE
         lines = [line for line in daemon.log().splitlines() if f"/body{k}/" in line]
@@ -211,9 +169,7 @@ def test_bulk_goes_to_the_kernel(world, tmp_path, k):
 def test_every_cipher_on_both_hops(world):
     before = world.counts()
     for k, (version, cipher) in enumerate(SUITES):
-        option = "--ciphers" if version == "TLSv1.2" else "--tls13-ciphers"
-        said = world.curl(f"/say{k}", "--tls-max", version.removeprefix("TLSv"), option, cipher)
-        assert said == f"{version} {cipher}\n"
+        assert world.curl(f"/say{k}", *curl_tls(SUITES[k])) == f"TLSv{version} {cipher}\n"
         assert world.route(f"/say{k}")["offload"] == "client ktls, origin ktls"
     done = world.since(before)
     assert (done["requests"], done["tls_handshakes"], done["ktls_refused"]) == (6, 6, 0)
@@ -228,8 +184,8 @@ def test_many_requests_on_one_connection(world):
 
 
 def test_the_end_is_clean(world):
-    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
-        with world.connect(world.client_context(version)) as stream:
+    for version in VERSIONS:
+        with world.connect(client_context(world.authority, version)) as stream:
             stream.sendall(f"GET /say3 HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n".encode())
             received = b""
             while part := stream.recv(65536):
@@ -239,7 +195,7 @@ def test_the_end_is_clean(world):
 
 def test_sessions_are_resumed(world):
     before = world.counts()
-    context, session = world.client_context(), None
+    context, session = client_context(world.authority, "1.3"), None
     for number in range(2):
         with world.connect(context, session=session) as stream:
             stream.sendall(f"GET /say3 HTTP/1.1\r\nHost: {NAME}\r\n\r\n".encode())

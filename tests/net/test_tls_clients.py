@@ -14,7 +14,8 @@ import subprocess
 import pytest
 
 import lab as laboratory
-from tls_ends import MIB, NAME, PORT, SIZE, VERSIONS, Middle, needs, sha256, show_logs, split_responses
+from tls_ends import (MIB, NAME, PORT, SIZE, VERSIONS, Middle, client_context, needs, sha256, shared_world,
+                      split_responses)
 
 WEB_PORT = 7000
 PAGE = b"<html><body>hello from behind</body></html>\n"
@@ -77,13 +78,8 @@ class World(Middle):
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory, authority):
-    with laboratory.Lab(n_origins=1, directory=tmp_path_factory.mktemp("tls-clients")) as lab:
-        try:
-            one = World(lab, authority)
-            yield one
-            one.stop()
-        finally:
-            show_logs(lab)
+    with shared_world(tmp_path_factory.mktemp("tls-clients"), lambda lab: World(lab, authority)) as one:
+        yield one
 
 
 def url(path):
@@ -186,8 +182,7 @@ def test_wget(world, version, tmp_path):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_python(world, version):
-    context = ssl.create_default_context(cafile=str(world.authority.file))
-    context.minimum_version = context.maximum_version = getattr(ssl.TLSVersion, f"TLSv{version.replace('.', '_')}")
+    context = client_context(world.authority, version)
     context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     session = None
     before = world.counts()

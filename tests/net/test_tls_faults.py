@@ -11,7 +11,7 @@ import struct
 import pytest
 
 import lab as laboratory
-from tls_ends import NAME, PORT, VERSIONS, Middle, show_logs, split_responses
+from tls_ends import NAME, PORT, VERSIONS, Middle, client_context, only_version, shared_world, split_responses
 
 MIXED_PORT = 9444  # here the daemon reads the ClientHello itself, to route by the name
 IMPATIENT_PORT = 9445
@@ -50,13 +50,8 @@ class World(Middle):
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory, authority):
-    with laboratory.Lab(n_origins=1, directory=tmp_path_factory.mktemp("tls-faults")) as lab:
-        try:
-            one = World(lab, authority)
-            yield one
-            one.stop()
-        finally:
-            show_logs(lab)
+    with shared_world(tmp_path_factory.mktemp("tls-faults"), lambda lab: World(lab, authority)) as one:
+        yield one
 
 
 @pytest.fixture
@@ -72,9 +67,7 @@ class Peer:
     """A TLS client whose bytes are sent by hand: `out()` gives what it wants to send."""
 
     def __init__(self, world, version="1.3", port=PORT, session=None, alpn=(), context=None):
-        self.context = context or ssl.create_default_context(cafile=str(world.authority.file))
-        self.context.minimum_version = self.context.maximum_version = getattr(
-            ssl.TLSVersion, f"TLSv{version.replace('.', '_')}")
+        self.context = only_version(context, version) if context else client_context(world.authority, version)
         if alpn:
             self.context.set_alpn_protocols(alpn)
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()

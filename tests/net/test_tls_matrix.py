@@ -16,6 +16,7 @@ import threading
 import pytest
 
 import lab as laboratory
+from tls_ends import SUITES, curl_tls, kernel_has_tls, nginx_tls, sha256, shared_world
 
 FIRST_PORT = 9100
 ORIGIN_PORT = 7080
@@ -25,12 +26,7 @@ INNER = "inner.example.com"
 # Not a whole number of records, nor of pages.
 SIZE = (1 << 20) + 4097
 
-# One TLS server for each, on ports from INNER_PORT on.
-SUITES = [
-    ("1.2", "ECDHE-ECDSA-AES128-GCM-SHA256"), ("1.2", "ECDHE-ECDSA-AES256-GCM-SHA384"),
-    ("1.2", "ECDHE-ECDSA-CHACHA20-POLY1305"), ("1.3", "TLS_AES_128_GCM_SHA256"),
-    ("1.3", "TLS_AES_256_GCM_SHA384"), ("1.3", "TLS_CHACHA20_POLY1305_SHA256"),
-]
+# One TLS server for each suite, on ports from INNER_PORT on.
 SWITCH = {"ktls": "auto", "userspace": "off"}
 CELLS = [(lane, side, by, k) for lane in ("http", "stream") for side in ("client", "origin")
          for k in range(len(SUITES)) for by in SWITCH]
@@ -38,15 +34,6 @@ CELLS = [(lane, side, by, k) for lane in ("http", "stream") for side in ("client
 
 def port_of(*cell):
     return FIRST_PORT + CELLS.index(cell)
-
-
-def kernel_has_tls():
-    with socket.socket() as probe:
-        try:
-            probe.setsockopt(socket.IPPROTO_TCP, 31, b"tls")  # TCP_ULP
-        except OSError as error:
-            return error.errno == 107  # ENOTCONN: it looked for a connection, so the module is there
-    return True
 
 
 class Origin:
@@ -118,7 +105,7 @@ class World:
         self.body = os.urandom(SIZE)
         self.file = lab.directory / "body"
         self.file.write_bytes(self.body)
-        self.hash = hashlib.sha256(self.body).hexdigest()
+        self.hash = sha256(self.body)
         self.origin = Origin(lab.origins[0], self.body)
         self.nginx = laboratory.Nginx(lab.origins[0], stream="".join(map(self.server, range(len(SUITES)))))
         self.daemon = laboratory.Penstock(lab.node, lab.pin_dir, {
@@ -140,15 +127,9 @@ class World:
         } for lane, side, by, k in CELLS if side == "origin"}
 
     def server(self, k):
-        version, cipher = SUITES[k]
-        word = "ssl_ciphers" if version == "1.2" else "ssl_conf_command Ciphersuites"
         return f"""
             server {{
-                listen {INNER_PORT + k} ssl;
-                ssl_certificate {self.inner.chain};
-                ssl_certificate_key {self.inner.key};
-                ssl_protocols TLSv{version};
-                {word} {cipher};
+                listen {INNER_PORT + k} ssl;{nginx_tls(self.inner, SUITES[k])}
                 proxy_pass {self.lab.origins[0].address}:{ORIGIN_PORT};
             }}"""
 
@@ -162,7 +143,7 @@ class World:
             command += ["--fail", "--max-time", "100", "-H", "Expect:", *options, f"{url}/{word}", "-o", file]
             command += ["-T", self.file] if word != "down" else []
         self.lab.client.run(*command, timeout_s=120)
-        got = {word: hashlib.sha256(file.read_bytes()).hexdigest() for word, file in files.items()}
+        got = {word: sha256(file.read_bytes()) for word, file in files.items()}
         got["up"] = files["up"].read_text()
         return [word for word, digest in got.items() if digest != self.hash]
 
@@ -172,7 +153,7 @@ class World:
         counts = dict(re.findall(r"(\w+)\s+(\d+)", stat.read_text() if stat.exists() else ""))
         return [int(counts.get(name, 0)) for name in ("TlsTxSw", "TlsRxSw", "TlsDecryptError")]
 
-    def close(self):
+    def stop(self):
         self.daemon.stop()
         self.nginx.stop()
         self.origin.close()
@@ -180,14 +161,8 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory, authority):
-    with laboratory.Lab(n_origins=1, directory=tmp_path_factory.mktemp("tls-matrix")) as lab:
-        one = World(lab, authority)
-        try:
-            yield one
-            one.close()
-        finally:
-            for log in lab.directory.glob("*.log"):
-                print(f"--- {log.name}\n{log.read_text(errors='replace')[-4000:]}")
+    with shared_world(tmp_path_factory.mktemp("tls-matrix"), lambda lab: World(lab, authority)) as one:
+        yield one
 
 
 def cell_parameters():
@@ -203,13 +178,11 @@ def cell_parameters():
 
 @pytest.mark.parametrize(("lane", "side", "by", "k"), cell_parameters())
 def test_matrix(world, lane, side, by, k):
-    version, cipher = SUITES[k]
     before = world.kernel_counts()
     address, port = world.lab.node.address, port_of(lane, side, by, k)
     if side == "client":
         wrong = world.transfer(f"https://{NAME[lane]}:{port}", [
-            "--cacert", world.authority.file, "--resolve", f"{NAME[lane]}:{port}:{address}", "--tls-max", version,
-            "--ciphers" if version == "1.2" else "--tls13-ciphers", cipher])
+            "--cacert", world.authority.file, "--resolve", f"{NAME[lane]}:{port}:{address}", *curl_tls(SUITES[k])])
     else:
         wrong = world.transfer(f"http://{address}:{port}", [])
     assert wrong == []
