@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "../await.h"
 #include "session.h"
 
 static int only_user_space(void **state)
@@ -61,6 +62,7 @@ static size_t forge(struct session *session, uint8_t type, const void *text, siz
 static void deliver(struct session *session, const void *data, size_t len_bytes)
 {
 	assert_int_equal(send(session->peer_fd, data, len_bytes, 0), (ssize_t)len_bytes);
+	await_delivery(session->peer_fd, session->end.io.watch.fd);
 }
 
 static void assert_holds_nothing(struct session *session)
