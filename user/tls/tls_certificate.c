@@ -9,6 +9,7 @@
 #include <openssl/pem.h>
 #include <string.h>
 
+#include "tls/tls_ctx_internal.h"
 #include "tls/tls_internal.h"
 
 static int certificate_read_leaf(struct tls_certificate *certificate, BIO *bio,

@@ -11,7 +11,7 @@
 #include <time.h>
 
 #include "base/str.h"
-#include "tls/tls_internal.h"
+#include "tls/tls_ctx_internal.h"
 
 /* Warned of so long before a certificate expires. */
 #define CHECK_EXPIRY_S (7L * 86400)

@@ -14,6 +14,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "tls/tls_ctx_internal.h"
+#include "tls/tls_internal.h"
 #include "tls/tls_peer_internal.h"
 
 struct tls_client_auth {

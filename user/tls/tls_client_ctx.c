@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tls/tls_ctx_internal.h"
 #include "tls/tls_internal.h"
 
 struct tls_client_ctx {

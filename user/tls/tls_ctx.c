@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <openssl/err.h>
 
+#include "tls/tls_ctx_internal.h"
 #include "tls/tls_internal.h"
 
 /*

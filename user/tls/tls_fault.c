@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Failed handshakes in kinds: of OpenSSL's verification, as words for alerts, as counters. */
 #include "tls/tls_fault_internal.h"
+#include "tls/tls_internal.h"
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>

@@ -16,6 +16,7 @@
 #include "base/bug.h"
 #include "stats/alerts.h"
 #include "stats/stats.h"
+#include "tls/tls_ctx_internal.h"
 #include "tls/tls_internal.h"
 #include "tls/tls_peer_internal.h"
 #include "tls/tls_tickets.h"

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/addr.h"
+#include "tls/tls_internal.h"
 #include "tls/tls_peer_internal.h"
 
 /* Longer lists are cut. */

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tls/tls_ctx_internal.h"
 #include "tls/tls_internal.h"
 
 #define PEM_FILE_MAX (4 * 1024 * 1024)

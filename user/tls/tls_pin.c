@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tls/tls_ctx_internal.h"
 #include "tls/tls_internal.h"
 
 #define PIN_TEXT_BYTES (4 * ((CONF_PIN_BYTES + 2) / 3) + 1)

@@ -11,6 +11,7 @@
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 
+#include "tls/tls_ctx_internal.h"
 #include "tls/tls_peer_internal.h"
 
 /* One that does not say how long it holds (RFC 5280 wants that, OpenSSL does not) has no end. */

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tls/tls_ctx_internal.h"
 #include "tls/tls_server_internal.h"
 
 /* ---- certificates ---- */

@@ -4,6 +4,7 @@
 #ifndef PENSTOCK_TLS_TLS_SERVER_INTERNAL_H
 #define PENSTOCK_TLS_TLS_SERVER_INTERNAL_H
 
+#include "tls/tls_ctx_internal.h"
 #include "tls/tls_internal.h"
 #include "tls/tls_peer_internal.h"
 #include "tls/tls_tickets.h"

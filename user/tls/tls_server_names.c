@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tls/tls_internal.h"
+#include "tls/tls_ctx_internal.h"
 
 static int names_compare(const void *a, const void *b)
 {

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/uio.h>
 
+#include "tls/tls_ctx_internal.h"
+#include "tls/tls_internal.h"
 #include "tls/tls_server_internal.h"
 
 static int shake_refuse_name(struct tls_stream *stream, const char *why, int *ret_alert)

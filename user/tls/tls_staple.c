@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "tls/tls_internal.h"
+#include "tls/tls_ctx_internal.h"
 
 /* What clocks may differ by. */
 #define STAPLE_SKEW_S 300

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "tls/tls_ctx_internal.h"
 #include "tls/tls_tickets.h"
 
 #define TICKET_IV_BYTES 16

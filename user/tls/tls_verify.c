@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "tls/tls_internal.h"
+#include "tls/tls_ctx_internal.h"
 
 /*
  * The store that was loaded last. The system's is 140 certificates, a megabyte and ten
