@@ -66,6 +66,11 @@ PASSES = "#!/bin/sh\nprintf '1..1\\nok 1 - a\\n'\n"
 CRASHES = "#!/bin/sh\nprintf '1..2\\nok 1 - a\\n'; kill -SEGV $$\n"
 
 
+def environment():
+    """Without what this program itself was told by a runner."""
+    return {key: value for key, value in os.environ.items() if key not in ("ONLY", "BUILD")}
+
+
 @pytest.fixture
 def project(tmp_path):
     """A folder that looks like this one to the runner; its make can do one thing."""
@@ -83,9 +88,8 @@ def project(tmp_path):
             binary.chmod(0o755)
 
     def run(*suites):
-        environment = {key: value for key, value in os.environ.items() if key not in ("ONLY", "BUILD")}
         done = subprocess.run([sys.executable, "tools/run-tests", *suites], cwd=tmp_path, capture_output=True, text=True,
-                              env=environment)
+                              env=environment())
         summaries = re.findall(r"^\d+ passed, \d+ failed, \d+ skipped$", done.stdout, re.MULTILINE)
         assert len(summaries) == 1 and done.stdout.splitlines()[-1] == summaries[0], done.stdout
         return done.returncode, summaries[0]
@@ -143,7 +147,7 @@ def test_what_runs_ends_with_the_runner(project, number):
     pids = folder / "pids"
     pids.touch()
     with subprocess.Popen([sys.executable, "tools/run-tests", "unit"], cwd=folder, stdout=subprocess.PIPE, text=True,
-                          start_new_session=True) as runner_process:
+                          env=environment(), start_new_session=True) as runner_process:
         try:
             while len(pids.read_text().split()) < 2 + ((os.cpu_count() or 1) > 1):
                 assert runner_process.poll() is None
