@@ -2,7 +2,6 @@
 """What the HTTP tests share: an origin that answers as told, clients, and a daemon's configuration between them."""
 import hashlib
 import os
-import pathlib
 import re
 import socket
 import struct
@@ -149,11 +148,6 @@ def receive_response(client):
         body += part
     assert len(body) == size
     return head.split(b"\r\n")[0].split(b" ", 2)[1].decode(), body
-
-
-def rss_kib(pid):
-    text = pathlib.Path(f"/proc/{pid}/status").read_text()
-    return int(re.search(r"VmRSS:\s+(\d+)", text).group(1))
 
 
 def sha256_file(path):

@@ -12,8 +12,7 @@ import time
 import pytest
 
 import lab as laboratory
-from http_ends import (MIB, PORT, RAW_PORT, config, curl, length, origin_of, random_file, receive_response, rss_kib,
-                       talk)
+from http_ends import (MIB, PORT, RAW_PORT, config, curl, length, origin_of, random_file, receive_response, talk)
 
 HEAD = b"POST / HTTP/1.1\r\nHost: site.example.com\r\n"
 SMUGGLING = {
@@ -273,7 +272,7 @@ def test_client_that_stops_reading_is_bounded(lab, start, raw, framing):
     raw(answer)
     daemon = start(config(lab))
     worker = daemon.pids()[1]
-    before = rss_kib(worker)
+    before = laboratory.own_memory_kib(worker)
     clients = [lab.client.connect(lab.node.address, PORT) for _ in range(5)]
     for client in clients:
         client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -285,7 +284,7 @@ def test_client_that_stops_reading_is_bounded(lab, start, raw, framing):
     limits = lab.node.run("cat", "/proc/sys/net/ipv4/tcp_rmem", "/proc/sys/net/ipv4/tcp_wmem").stdout.split()
     assert pushed[0] < 5 * (2 * (int(limits[2]) + int(limits[5])) + 2 * MIB)
     # User memory holds at most one scratch a connection.
-    assert rss_kib(worker) - before < 5 * 192 + 2048
+    assert laboratory.own_memory_kib(worker) - before < 5 * 192 + 2048
     for client in clients:
         client.close()
     laboratory.wait_until(lambda: daemon.status()["closes"]["client_abort"] == 5, "the clients are found to be gone")

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What many connections may hold whose receivers never read: user memory, and what the kernel keeps for them."""
 import fcntl
-import pathlib
 import re
 import select
 import socket
@@ -39,11 +38,6 @@ def config(lab, relay):
                        "routes": [{"pass": "service", "relay": relay}]}],
         "origins": {"service": {"servers": [f"{lab.origins[0].address}:{ORIGIN_PORT}"], "socket": buffers}},
     }
-
-
-def memory_kib(pid, *keys):
-    text = pathlib.Path(f"/proc/{pid}/status").read_text()
-    return sum(int(re.search(rf"^{key}:\s+(\d+) kB", text, re.MULTILINE).group(1)) for key in keys)
 
 
 def queued(sock, request):
@@ -104,7 +98,7 @@ def test_clients_that_never_read_are_bounded_by_the_configuration(lab, relay):
     lab.client.sysctl("net.ipv4.tcp_rmem", "4096 65536 65536")
     lab.origins[0].sysctl("net.ipv4.tcp_wmem", "4096 65536 65536")
     with lab.origins[0].listen(ORIGIN_PORT) as listener:
-        before = memory_kib(worker, "RssAnon")
+        before = laboratory.own_memory_kib(worker)
         pairs = []
         for _ in range(CLIENTS):
             client = lab.client.connect(lab.node.address, PORT)
@@ -122,7 +116,7 @@ def test_clients_that_never_read_are_bounded_by_the_configuration(lab, relay):
         assert all(rb <= BUFFER and tb <= BUFFER for _, rb, tb, _ in sockets), sockets
         assert all(r <= BUFFER + slack and w <= BUFFER + slack for r, _, _, w in sockets), sockets
         # User memory: at most one scratch a direction, and what a connection is by itself.
-        assert memory_kib(worker, "RssAnon") - before < CLIENTS * (SCRATCH // KIB + 4) + 2048
+        assert laboratory.own_memory_kib(worker) - before < CLIENTS * (SCRATCH // KIB + 4) + 2048
         read_all(pairs, pushed)
         for client, origin in pairs:
             client.close()

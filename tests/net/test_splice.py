@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import pathlib
 import select
 import socket
 import ssl
@@ -107,13 +106,6 @@ def kernel_bound(lab):
     return 2 * (int(limits[2]) + int(limits[5])) + (2 << 20)
 
 
-def rss_kib(pid):
-    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1])
-    raise AssertionError("no VmRSS")
-
-
 def wait_closes(daemon, reason, count=1):
     laboratory.wait_until(lambda: daemon.status()["closes"][reason] >= count, f"{count} connections closed: {reason}")
 
@@ -175,7 +167,7 @@ def test_client_that_does_not_read_is_bounded(lab, start, relay):
     worker = daemon.pids()[1]
     with lab.origins[0].listen(ORIGIN_PORT) as listener:
         clients = [pair(lab, listener) for _ in range(5)]
-        before = rss_kib(worker)
+        before = laboratory.own_memory_kib(worker)
         pushed = 0
         for _, origin in clients:
             origin.setblocking(False)
@@ -191,7 +183,7 @@ def test_client_that_does_not_read_is_bounded(lab, start, relay):
             select.select([], [origin for _, origin in clients], [], 0.05)
         assert pushed < 5 * kernel_bound(lab)
         # User memory holds at most one scratch a flow.
-        assert rss_kib(worker) - before < 5 * 128 + 1024
+        assert laboratory.own_memory_kib(worker) - before < 5 * 128 + 1024
         for client, origin in clients:
             client.close()
             origin.close()

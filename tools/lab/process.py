@@ -33,6 +33,11 @@ def is_alive(pid):
         return False
 
 
+def own_memory_kib(pid):
+    """What it allocated and touched, without the pages of programs, libraries and maps."""
+    return int(re.search(r"^RssAnon:\s+(\d+) kB", pathlib.Path(f"/proc/{pid}/status").read_text(), re.MULTILINE).group(1))
+
+
 def listening(pid, protocol, port):
     """Does some socket of this process's network namespace listen on (TCP) or own (UDP) this port?"""
     for table in (protocol, protocol + "6"):
