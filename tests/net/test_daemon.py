@@ -194,6 +194,11 @@ def test_worker_is_locked_in(lab, start, origin):
         end.close()
 
 
+def test_worker_has_no_huge_pages(lab, start):
+    worker = worker_of(start(config(lab)))
+    assert re.search(r"^THP_enabled:\s+0$", pathlib.Path(f"/proc/{worker}/status").read_text(), re.MULTILINE)
+
+
 def test_worker_holds_no_files(lab, start, origin):
     """Only sockets, pipes, and what comes from no file: neither the configuration, nor keys, nor the broker's lock."""
     daemon = start(config(lab))

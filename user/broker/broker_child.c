@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -48,10 +49,17 @@ static void child_leave_terminal(void)
 	dup2(fd, STDOUT_FILENO);
 }
 
+/* The kernel would make pages of 2 MiB of heaps that hold some 100 KiB, as khugepaged comes by. */
+static void child_refuse_huge_pages(void)
+{
+	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+}
+
 _Noreturn static void child_exec(int socket_fd)
 {
 	child_set_signals();
 	child_leave_terminal();
+	child_refuse_huge_pages();
 	unsetenv("NOTIFY_SOCKET");
 	if (socket_fd == BROKER_WORKER_FD)
 		fcntl(socket_fd, F_SETFD, 0);
