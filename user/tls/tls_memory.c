@@ -150,12 +150,12 @@ static void memory_keep(struct memory *own, void *data)
 
 /* ---- as OpenSSL calls it ---- */
 
-static void *wipe_malloc(size_t len_bytes, const char *file UNUSED, int line UNUSED)
+static void *openssl_malloc(size_t len_bytes, const char *file UNUSED, int line UNUSED)
 {
 	return keeps_blocks ? memory_take(&memory, len_bytes) : malloc(len_bytes);
 }
 
-static void wipe_free(void *data, const char *file UNUSED, int line UNUSED)
+static void openssl_free(void *data, const char *file UNUSED, int line UNUSED)
 {
 	struct memory *own = &memory;
 
@@ -170,7 +170,7 @@ static void wipe_free(void *data, const char *file UNUSED, int line UNUSED)
 }
 
 /* realloc() may move, and leaves what was behind. */
-static void *wipe_realloc(void *data, size_t len_bytes, const char *file, int line)
+static void *openssl_realloc(void *data, size_t len_bytes, const char *file, int line)
 {
 	size_t old_bytes = data ? malloc_usable_size(data) : 0;
 	void *moved;
@@ -178,7 +178,7 @@ static void *wipe_realloc(void *data, size_t len_bytes, const char *file, int li
 	if (!data || !memory.wipes)
 		return realloc(data, len_bytes);
 	if (len_bytes == 0) {
-		wipe_free(data, file, line);
+		openssl_free(data, file, line);
 		return NULL;
 	}
 	if (len_bytes <= old_bytes)
@@ -187,7 +187,7 @@ static void *wipe_realloc(void *data, size_t len_bytes, const char *file, int li
 	if (!moved)
 		return NULL;
 	memcpy(moved, data, old_bytes);
-	wipe_free(data, file, line);
+	openssl_free(data, file, line);
 	return moved;
 }
 
@@ -196,7 +196,7 @@ void tls_memory_init(bool keeps)
 	if (keeps && !keeps_blocks)
 		keeps_blocks = pthread_key_create(&memory_key, memory_release) == 0;
 	/* Refused where OpenSSL has memory already: a second time, or in a test. */
-	CRYPTO_set_mem_functions(wipe_malloc, wipe_realloc, wipe_free);
+	CRYPTO_set_mem_functions(openssl_malloc, openssl_realloc, openssl_free);
 }
 
 void tls_wipe_begin(void)
