@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Sealing and opening. A cipher context is ten times as large as a key, and to put a key into it
- * costs little beside a record. So silent connections hold keys only, and each thread has one context of each cipher and direction, which
- * serves whoever comes: many records of one connection need the key once.
+ * costs little beside a record. So silent connections hold keys only, and each thread has one
+ * context of each cipher and direction, which serves whoever comes: many records of one connection
+ * need the key once.
  */
 #include "tls/tls_record.h"
 
