@@ -25,6 +25,9 @@ ALLOWED = {
     "cert_revocation": "it keeps no list of revoked certificates and answers no OCSP",
 }
 
+# With TLS 1.3 the openssl that testssl.sh runs may leave before the ticket has come; then it has nothing to resume with.
+MISSED_TICKET = ("sessionresumption_ticket", "check failed because of connect problem")
+
 # Some of what must have been looked at.
 ASKED = {"SSLv2", "SSLv3", "TLS1", "TLS1_1", "TLS1_2", "TLS1_3", "cipherlist_NULL", "cipherlist_3DES_IDEA", "PFS",
          "cipher_order", "TLS_session_ticket", "cert_chain_of_trust", "heartbleed", "CCS", "ticketbleed", "ROBOT",
@@ -70,5 +73,5 @@ def test_no_finding_but_those_of_a_test_certificate(network, authority):
     ids = {finding["id"].split()[0] for finding in found}
     assert ASKED <= ids, sorted(ids)
     problems = [finding for finding in found if finding["severity"] not in ("OK", "INFO")
-                and finding["id"].split()[0] not in ALLOWED]
+                and finding["id"].split()[0] not in ALLOWED and (finding["id"], finding["finding"]) != MISSED_TICKET]
     assert problems == []

@@ -111,6 +111,17 @@ def test_a_broken_suite_hides_no_other(project):
     assert run("build:broken", "unit", "build:all") == (1, "3 passed, 3 failed, 0 skipped")
 
 
+def test_failures_of_pytest_are_named_with_their_messages(project):
+    folder, _, _ = project
+    (folder / "tests/net").mkdir(parents=True)
+    (folder / "tests/net/test_x.py").write_text("def test_fine(): pass\ndef test_bad(): assert 0, 'one\\ntwo'\n")
+    done = subprocess.run([sys.executable, "tools/run-tests", "net"], cwd=folder, capture_output=True, text=True,
+                          env={**environment(), "PYTHON": sys.executable})
+    assert done.stdout.splitlines()[-3:] == ["       net/test_x.test_bad: AssertionError: one",
+                                             "  failed net/test_x.test_bad: AssertionError: one",
+                                             "1 passed, 1 failed, 0 skipped"], done.stdout
+
+
 def test_a_fuzzer_needs_a_corpus(project):
     folder, _, run = project
     (folder / "tests/fuzz").mkdir(parents=True)
