@@ -18,7 +18,7 @@
 
 #define BOTH (TLS_KERNEL_SEND | TLS_KERNEL_RECEIVE)
 
-/* Plain bytes of the records that we may make (RFC 6066, 4). */
+/* Plain bytes of the records that either side may make (RFC 6066, 4). */
 static size_t handover_size_max(SSL *ssl)
 {
 	const SSL_SESSION *session = SSL_get_session(ssl);

@@ -48,7 +48,7 @@ struct tls_queue {
 /* The records that are made and opened in user space; tls_records_io.c. */
 struct tls_records {
 	struct tls_record_form form;
-	uint16_t size_max_bytes; /* plain bytes of records that we make */
+	uint16_t size_max_bytes; /* plain bytes of a record, ours or the peer's */
 	struct tls_direction_keys of[TLS_SIDE_MAX]; /* of a direction that the kernel has: old */
 	struct tls_queue held; /* opened; the caller had no room */
 };

@@ -143,6 +143,19 @@ static int records_end(struct tls_stream *stream, int err)
 	return err;
 }
 
+/* The alert that the header deserves, or 0. A record that is longer than was agreed (RFC 6066, 4) is
+ * refused unopened; its padding counts (RFC 8446, 5.4). */
+static int records_look(const struct tls_records *records, const unsigned char *header,
+			size_t *ret_body_bytes)
+{
+	size_t max_bytes = tls_record_size(records->form, records->size_max_bytes);
+	int alert = tls_record_look(records->form, header, ret_body_bytes);
+
+	if (!alert && TLS_RECORD_HEADER_BYTES + *ret_body_bytes > max_bytes)
+		return TLS_ALERT_RECORD_OVERFLOW;
+	return alert;
+}
+
 /* 0: a whole record stands at the input's start. -EAGAIN, -errno. */
 static int records_await(struct tls_stream *stream, struct io *io, struct input *input,
 			 size_t room_bytes, size_t *ret_body_bytes)
@@ -151,8 +164,7 @@ static int records_await(struct tls_stream *stream, struct io *io, struct input 
 
 	for (;;) {
 		if (input->len_bytes >= TLS_RECORD_HEADER_BYTES) {
-			int alert =
-			    tls_record_look(stream->records->form, input->data, ret_body_bytes);
+			int alert = records_look(stream->records, input->data, ret_body_bytes);
 
 			if (alert)
 				return records_refuse(stream, io, alert);

@@ -321,30 +321,61 @@ static void keys_are_changed_behind_what_waits(void **state)
 	session_close(&session);
 }
 
+/* A peer that asks for records of at most 512 bytes. */
+static void open_small(struct session *session, int version)
+{
+	struct lab_peer_wish wish = {.version = version};
+	int fds[2];
+
+	*session = (struct session){0};
+	lab_connect(fds, false);
+	session_open_ours(session, true, fds[0]);
+	session->peer_fd = fds[1];
+	session->peer_ctx = lab_make_peer_ctx(&wish);
+	assert_int_equal(SSL_CTX_set_tlsext_max_fragment_length(session->peer_ctx,
+								TLSEXT_max_fragment_length_512),
+			 1);
+	session->peer = lab_make_peer(session->peer_ctx, &wish, fds[1]);
+	lab_watch_peer(&session->end, fds[1]);
+	session->progress = lab_shake(&session->end, session->peer);
+	session_assert_open(session);
+	session_assert_path(session);
+	assert_int_equal(stream_of(session)->records->size_max_bytes, 512);
+}
+
 /* RFC 6066, 4: the peer's SSL refuses records that are longer than it asked for. */
 static void small_records_are_made_where_they_are_asked_for(void **state)
 {
 	(void)state;
 	for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
-		struct lab_peer_wish wish = {.version = version};
-		struct session session = {0};
-		int fds[2];
+		struct session session;
 
-		lab_connect(fds, false);
-		session_open_ours(&session, true, fds[0]);
-		session.peer_fd = fds[1];
-		session.peer_ctx = lab_make_peer_ctx(&wish);
-		assert_int_equal(SSL_CTX_set_tlsext_max_fragment_length(
-				     session.peer_ctx, TLSEXT_max_fragment_length_512),
-				 1);
-		session.peer = lab_make_peer(session.peer_ctx, &wish, fds[1]);
-		lab_watch_peer(&session.end, fds[1]);
-		session.progress = lab_shake(&session.end, session.peer);
-		session_assert_open(&session);
-		session_assert_path(&session);
-		assert_int_equal(stream_of(&session)->records->size_max_bytes, 512);
+		open_small(&session, version);
 		session_transfer(&session, 300000, 65536, 512);
 		session_end_ours(&session);
+		session_close(&session);
+	}
+}
+
+/* What the peer asked for binds it, too. */
+static void records_longer_than_agreed_are_refused(void **state)
+{
+	static const unsigned char text[513];
+	unsigned char record[600];
+
+	(void)state;
+	for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
+		struct session session;
+		char data[512];
+
+		open_small(&session, version);
+		session_ping_pong(&session); /* tickets are out */
+		deliver(&session, record, forge(&session, TLS_TYPE_DATA, text, 512, record));
+		session_receive(&session, data, 512);
+		deliver(&session, record, forge(&session, TLS_TYPE_DATA, text, 513, record));
+		assert_int_equal(session_recv_end(&session), -EPROTO);
+		assert_non_null(strstr(tls_error(&session.end.io), "too long"));
+		assert_int_equal(peer_reason(&session), SSL_R_TLSV1_ALERT_RECORD_OVERFLOW);
 		session_close(&session);
 	}
 }
@@ -401,6 +432,7 @@ int main(void)
 	    cmocka_unit_test_setup(keys_are_changed_behind_what_waits, only_user_space),
 	    cmocka_unit_test_setup(small_records_are_made_where_they_are_asked_for,
 				   only_user_space),
+	    cmocka_unit_test_setup(records_longer_than_agreed_are_refused, only_user_space),
 	    cmocka_unit_test_setup(other_ciphers_stay_with_openssl, only_user_space),
 	};
 
