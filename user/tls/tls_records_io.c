@@ -143,8 +143,8 @@ static int records_end(struct tls_stream *stream, int err)
 	return err;
 }
 
-/* The alert that the header deserves, or 0. A record that is longer than was agreed (RFC 6066, 4) is
- * refused unopened; its padding counts (RFC 8446, 5.4). */
+/* The alert that the header deserves, or 0. A record that is longer than was agreed (RFC 6066, 4)
+ * is refused unopened; its padding counts (RFC 8446, 5.4). */
 static int records_look(const struct tls_records *records, const unsigned char *header,
 			size_t *ret_body_bytes)
 {
