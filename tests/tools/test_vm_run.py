@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""tools/vm/run: how often a guest is started."""
+"""tools/vm/run: how often a guest is started, and that its clock is right."""
 import importlib.machinery
 import importlib.util
+import os
 import pathlib
 import types
 
@@ -34,11 +35,29 @@ def test_only_a_boot_is_tried_again(vm, monkeypatch, tmp_path, capsys, lives, bo
     def boot(_options, _work, share, _kernel):
         life = left.pop(0)
         if booted or life[0] is not None:
-            (share / "booted").touch()
+            (share / "booted").write_text("40.00\n")
+        if life[0] is not None:
+            (share / "ended").write_text("40.01\n")
         return life
 
     monkeypatch.setattr(vm, "boot", boot)
-    options = types.SimpleNamespace(kernel="6.1", share=None, timeout=1, command=["true"])
+    options = types.SimpleNamespace(kernel="6.1", share=None, timeout=1, count=False, command=["true"])
     assert vm.run(options, tmp_path) == expected
     assert len(lives) - len(left) == n_boots
     assert ("booted at try 2 of 3" in capsys.readouterr().err) == (n_boots == 2)
+
+
+@pytest.mark.parametrize("seconds_there, is_wrong", [(100, False), (104, False), (350, True), (20, True)])
+def test_a_wrong_clock_is_told(vm, tmp_path, capsys, seconds_there, is_wrong):
+    for name, here, there in (("booted", 1000, 40), ("ended", 1100, 40 + seconds_there)):
+        (tmp_path / name).write_text(f"{there}.00\n")
+        os.utime(tmp_path / name, (here, here))
+    vm.say_of_clock(tmp_path)
+    said = f"the guest's clock was wrong: {seconds_there} s went by there, 100 s here\n"
+    assert capsys.readouterr().err == (said if is_wrong else "")
+
+
+def test_the_guest_is_told_how_fast_its_clock_counts(vm):
+    """The same each time, however busy this machine is."""
+    speeds = [vm.ticks_khz() for _ in range(3)]
+    assert 500_000 < min(speeds) and max(speeds) - min(speeds) < max(speeds) / 1000
