@@ -63,6 +63,7 @@ struct turn {
 	unsigned int n_interim;
 	struct body response;
 	struct inbox from_origin; /* part of a response head */
+	size_t scanned_bytes; /* of that, see h1_is_worth_parsing() */
 
 	char head[]; /* the request head for the origin; kept for another try, and for the record */
 };

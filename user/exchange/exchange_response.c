@@ -217,11 +217,25 @@ static enum exchange_state response_parse(struct exchange *exchange, char *data,
 			inbox_done(&turn->from_origin);
 		return next;
 	}
+	if (at)
+		turn->scanned_bytes = 0; /* what is left begins another head */
 	if (!is_fresh)
 		inbox_take(&turn->from_origin, at);
 	else if (inbox_put(&turn->from_origin, data + at, len_bytes - at))
 		return exchange_end(exchange, CLOSE_OUT_OF_MEMORY);
 	return next;
+}
+
+/* The inbox has grown. */
+static enum exchange_state response_parse_inbox(struct exchange *exchange)
+{
+	struct turn *turn = exchange->turn;
+	char *data = inbox_bytes(&turn->from_origin);
+	size_t len_bytes = turn->from_origin.len_bytes;
+
+	if (!h1_is_worth_parsing(data, len_bytes, &turn->scanned_bytes))
+		return EXCHANGE_RELAY;
+	return response_parse(exchange, data, len_bytes, false);
 }
 
 static void response_note_first_byte(struct exchange *exchange)
@@ -249,11 +263,8 @@ static enum exchange_state response_read_head(struct exchange *exchange)
 		if (n <= 0)
 			return exchange_origin_failed(exchange, n);
 		response_note_first_byte(exchange);
-		if (is_fresh)
-			next = response_parse(exchange, scratch, (size_t)n, true);
-		else
-			next = response_parse(exchange, inbox_bytes(&turn->from_origin),
-					      turn->from_origin.len_bytes, false);
+		next = is_fresh ? response_parse(exchange, scratch, (size_t)n, true)
+				: response_parse_inbox(exchange);
 	}
 	return next;
 }
