@@ -134,7 +134,7 @@ def start_harness(load, folder, **environment):
     """The harness with results in a folder of its own, one short run of one row, and no penstock."""
     (folder / "bench").mkdir()
     (folder / "bench" / "load").symlink_to(load)
-    settings = {"BUILD": folder, "BENCH": "l4-rr-1-rps", "BENCH_RUNS": 1, "BENCH_SECONDS": 0.1, "BENCH_RETRIES": 0,
+    settings = {"BUILD": folder, "BENCH": "l4-rr-1-rps", "BENCH_RUNS": 1, "BENCH_SECONDS": 1, "BENCH_RETRIES": 0,
                 "PENSTOCK": "/bin/false", **environment}
     return subprocess.Popen(["/usr/bin/python3", BENCH], cwd=ROOT, text=True, stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT, env={**os.environ, **{k: str(v) for k, v in settings.items()}})
@@ -160,8 +160,11 @@ def test_what_does_not_start_is_missing(load, tmp_path):
     assert set(result) == {"p50", "p99", "requests", "cpu_per_request"}
     assert set(result["p50"]) == {"id", "metric", "unit", "better", "penstock", "peers", "ratio_to_best", "floor", "spread"}
     assert result["p50"]["penstock"] is None and result["p50"]["peers"]["nginx"] is None
-    assert 0 < result["p50"]["floor"] < result["p50"]["peers"]["haproxy"] <= result["p99"]["peers"]["haproxy"]
-    assert result["cpu_per_request"]["peers"]["haproxy"] > 0
+    for who in ("floor", "haproxy"):  # which of them is faster, a busy machine decides
+        p50, p99 = ({**result[metric], **result[metric]["peers"]}[who] for metric in ("p50", "p99"))
+        assert p50 and p99 and p50 <= p99, output
+    assert result["cpu_per_request"]["peers"]["haproxy"] > 0, output
+    assert result["cpu_per_request"]["floor"] is None, output
     assert leftovers(harness.pid) == []
 
 
@@ -176,9 +179,7 @@ def test_nothing_remains_after_a_signal(load, tmp_path, number):
     harness.send_signal(number)
     output, _ = harness.communicate(timeout=60)
     assert harness.returncode == (-number if number == signal.SIGKILL else 128 + number), output
-    while leftovers(harness.pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert leftovers(harness.pid) == []
+    laboratory.wait_until(lambda: leftovers(harness.pid) == [], "all is gone", patience_s=60)
     assert not (tmp_path / "bench" / "results.json").exists()
 
 
@@ -201,7 +202,7 @@ def test_a_crowd_is_open_meanwhile(load, lab):
     client = lab.client.start(load, "client", "-m", "rr", "-i", 50, "-w", 0, "-d", 30, "-p", origin.pid, "127.0.0.1:7002")
     laboratory.wait_until(lambda: len(list(pathlib.Path(f"/proc/{origin.pid}/fd").iterdir())) >= 50 + 1, "they are open")
     client.kill()
-    done = lab.client.run(load, "client", "-m", "rr", "-i", 50, "-w", 0, "-d", 0.2, "-p", origin.pid, "127.0.0.1:7002")
+    done = lab.client.run(load, "client", "-m", "rr", "-i", 50, "-w", 0, "-d", 1, "-p", origin.pid, "127.0.0.1:7002")
     result = json.loads(done.stdout)
     assert result["errors"] == 0 and result["exchanges"] > 0
     assert result["memory_kib"] > 0 and result["mapped_kib"] > 0
@@ -217,7 +218,7 @@ def test_wrong_answers_are_errors(load, tmp_path, lab):
         origin.wait_port(port)
         done = lab.client.run(load, "client", "-m", mode, "-w", 0, "-d", 0.5, f"127.0.0.1:{port}", check=False)
         assert done.returncode != 0 or json.loads(done.stdout)["errors"] > 0
-    done = lab.client.run(load, "client", "-m", "http", "-b", 100_000, "-w", 0, "-d", 0.2, "127.0.0.1:7003")
+    done = lab.client.run(load, "client", "-m", "http", "-b", 100_000, "-w", 0, "-d", 1, "127.0.0.1:7003")
     result = json.loads(done.stdout)
     assert result["errors"] == 0 and result["exchanges"] > 0
     assert result["bytes"] >= result["exchanges"] * 100_000
