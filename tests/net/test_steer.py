@@ -377,15 +377,23 @@ def test_reload_moves_new_flows_and_keeps_open_ones(lab, start):
 def test_reload_under_load_loses_no_connection(lab, start, web):
     configurations = [one_tcp(lab, *lab.origins), one_tcp(lab, *reversed(lab.origins)), one_tcp(lab, lab.origins[0])]
     daemon = start(configurations[0])
-    results = []
-    thread = threading.Thread(target=lambda: results.extend(whoami(lab, 1000)))
+    results, wanted, is_over = [], [], threading.Event()
+
+    def ask():
+        while not is_over.is_set():
+            wanted.append(100)
+            results.extend(whoami(lab, wanted[-1]))
+
+    thread = threading.Thread(target=ask)
     thread.start()
-    n_reloads = 0
-    while thread.is_alive():
-        n_reloads += 1
-        daemon.reload(configurations[n_reloads % 3])
-    thread.join()
-    assert n_reloads > 3 and len(results) == 1000
+    try:
+        for k in range(1, 31):
+            daemon.reload(configurations[k % 3])
+        laboratory.wait_until(lambda: len(results) >= 1000 or not thread.is_alive(), "requests go on", patience_s=120)
+    finally:
+        is_over.set()
+        thread.join()
+    assert len(results) == sum(wanted)
     assert daemon.status()["steer"]["counters"]["drop_no_server"] == 0
 
 
