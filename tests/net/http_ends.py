@@ -97,7 +97,7 @@ def length(body, status="200 OK"):
 
 
 def origin_of(namespace, port=RAW_PORT, **timeouts):
-    return {"servers": [f"{namespace.address}:{port}"], "timeouts": {"connect": "500ms", **timeouts}}
+    return {"servers": [f"{namespace.address}:{port}"], "timeouts": {"connect": "20s", **timeouts}}
 
 
 def config(lab, routes=None, origins=None, timeouts=None, process=None):

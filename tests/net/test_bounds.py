@@ -151,7 +151,7 @@ def test_steered_flows_avoid_servers_that_are_down(lab, start):
     laboratory.wait_until(lambda: [s["state"] for s in servers(daemon, "dns").values()] == ["up", "down"],
                           "the checks tell them apart")
     for _ in range(8):
-        answer = lab.client.run("dig", "+short", "+tries=1", "+time=2", f"@{lab.node.address}", "www.example.com")
+        answer = lab.client.run("dig", "+short", "+tries=1", "+time=10", f"@{lab.node.address}", "www.example.com")
         assert answer.stdout.strip() == "192.0.2.80"
     server.stop()
 

@@ -183,7 +183,7 @@ def test_steered_flows_avoid_it(lab, start):
                for k, origin in enumerate(lab.origins)]
 
     def answers(times=12):
-        asked = [lab.client.run("dig", "+short", "+tries=1", "+time=2", f"@{lab.node.address}", "www.example.com")
+        asked = [lab.client.run("dig", "+short", "+tries=1", "+time=10", f"@{lab.node.address}", "www.example.com")
                  for _ in range(times)]
         return {done.stdout.strip() for done in asked}
 

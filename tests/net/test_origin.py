@@ -17,7 +17,7 @@ ORIGIN_PORT = 7000
 def config(lab, servers=None, threads=2, **origin):
     """The same origin behind the splice and the terminate lane."""
     servers = servers or [f"{host.address}:{ORIGIN_PORT}" for host in lab.origins]
-    timeouts = {"connect": "500ms", **origin.pop("timeouts", {})}
+    timeouts = {"connect": "20s", **origin.pop("timeouts", {})}
     return {
         "listeners": [{"bind": f"{lab.node.address}:{PORT}", "routes": [{"pass": "service"}]},
                       {"bind": f"{lab.node.address}:{WEB_PORT}", "routes": [{"to": "service"}]}],
