@@ -19,12 +19,12 @@ ORIGIN_PORT = 7000
 ENGINES = ("auto", "copy", "pipe", "sockmap")
 
 
-def config(lab, relay="auto", timeouts=None, servers=None, **listener):
+def config(lab, relay="auto", timeouts=None, servers=None, connect="20s", **listener):
     servers = servers or [f"{lab.origins[0].address}:{ORIGIN_PORT}"]
     return {
         "listeners": [{"bind": f"{lab.node.address}:{PORT}", "timeouts": timeouts or {},
                        "routes": [{"pass": "service", "relay": relay}], **listener}],
-        "origins": {"service": {"servers": servers, "timeouts": {"connect": "500ms"}}},
+        "origins": {"service": {"servers": servers, "timeouts": {"connect": connect}}},
         "process": {"drain_timeout": "2s"},
     }
 
@@ -290,7 +290,7 @@ def test_next_server_where_one_refuses(lab, start):
 def test_hanging_origin_times_out(lab, start):
     lab.origins[0].run("ip", "route", "add", "blackhole", f"{lab.client.address}/32")
     lab.origins[0].run("sh", "-c", "ip link set eth0 down")
-    daemon = start(config(lab))
+    daemon = start(config(lab, connect="500ms"))
     # The neighbour never answers: the connect neither succeeds nor is refused before the timeout.
     client = lab.client.connect(lab.node.address, PORT)
     try:
@@ -454,8 +454,10 @@ def test_open_streams_are_listed_with_live_numbers(lab, start, relay):
         assert len(origin.recv(1000, socket.MSG_WAITALL)) == 1000
         origin.sendall(b"y" * 500)
         assert len(client.recv(500, socket.MSG_WAITALL)) == 500
+        # Who got the bytes may know before the table does.
+        laboratory.wait_until(lambda: [(flow["bytes_up"], flow["bytes_down"]) for flow in flows(daemon)] == [(1000, 500)],
+                              "the bytes are counted")
         [flow] = flows(daemon)
-        assert (flow["bytes_up"], flow["bytes_down"]) == (1000, 500)
         assert flow["client"] == f"{lab.client.address}:{client.getsockname()[1]}"
         assert flow["origin"] == f"{lab.origins[0].address}:{ORIGIN_PORT}"
         assert (flow["lane"], flow["engine_up"], flow["engine_down"]) == ("splice", "copy", "copy")
