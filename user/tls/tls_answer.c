@@ -12,7 +12,7 @@
 
 int tls_stream_fail(struct tls_stream *stream, int err, const char *why)
 {
-	tls_stream_set_fault(stream, CLOSE_TLS_BROKEN);
+	tls_stream_set_fault(stream, err == -ENOMEM ? CLOSE_OUT_OF_MEMORY : CLOSE_TLS_BROKEN);
 	tls_stream_set_error(stream, "%s", why);
 	stream->recv_ended = true;
 	stream->recv_end = err;
@@ -56,11 +56,16 @@ int tls_stream_refuse(struct tls_stream *stream, struct io *io, uint8_t descript
 	return -EPROTO;
 }
 
-static int answer_refuse_keys(struct tls_stream *stream, struct io *io)
+/* `err` of tls_stream_rekey(). */
+static int answer_refuse_keys(struct tls_stream *stream, struct io *io, int err)
 {
-	tls_stream_set_fault(stream, CLOSE_TLS_KEY_UPDATE);
-	return tls_stream_refuse(stream, io, TLS_ALERT_INTERNAL,
-				 "the peer changed its keys, which this kernel cannot follow");
+	bool is_memory = err == -ENOMEM;
+
+	tls_stream_set_fault(stream, is_memory ? CLOSE_OUT_OF_MEMORY : CLOSE_TLS_KEY_UPDATE);
+	return tls_stream_refuse(
+	    stream, io, TLS_ALERT_INTERNAL,
+	    is_memory ? "no memory for new keys"
+		      : "the peer changed its keys, which this kernel cannot follow");
 }
 
 /* Data that is under way is under the old key; the KeyUpdate is the last record with it. */
@@ -74,23 +79,24 @@ int tls_stream_settle_debt(struct tls_stream *stream, struct io *io)
 		return 0;
 	/* After a KeyUpdate that is not followed by new keys the peer could not read our alert. */
 	if (!tls_stream_can_rekey(stream, stream->side))
-		return answer_refuse_keys(stream, io);
+		return answer_refuse_keys(stream, io, -EBUSY);
 	err = answer_send(stream, io, TLS_TYPE_HANDSHAKE, key_update, sizeof(key_update));
 	if (err)
 		return err;
 	stream->owes_key_update = false;
-	return tls_stream_rekey(stream, stream->side) ? answer_refuse_keys(stream, io) : 0;
+	stream->send_error = tls_stream_rekey(stream, stream->side);
+	return stream->send_error ? answer_refuse_keys(stream, io, stream->send_error) : 0;
 }
 
 /* Asked for our next keys: the answer goes out at once, or before the next data (RFC 8446, 4.6.3).
  */
 static int answer_rekey(struct tls_stream *stream, struct io *io, bool is_asked)
 {
-	int err;
+	int err = tls_stream_rekey(stream, tls_stream_peer(stream));
 
-	if (tls_stream_rekey(stream, tls_stream_peer(stream))) {
+	if (err) {
 		stats_inc(STAT_TLS_KEY_UPDATES_REFUSED);
-		return answer_refuse_keys(stream, io);
+		return answer_refuse_keys(stream, io, err);
 	}
 	stats_inc(STAT_TLS_KEY_UPDATES);
 	if (!is_asked || stream->close_notified) /* behind the end nothing is sent */

@@ -139,11 +139,14 @@ void tls_call_begin(struct tls_stream *stream, struct io *io)
 
 int tls_call_end(struct tls_stream *stream, struct io *io, bool more)
 {
+	int err;
+
 	BUG_ON(call.stream != stream);
 	call.stream = NULL;
+	err = call.out_len ? tls_out_send(stream, io, tls_thread_out(), call.out_len, more)
+			   : tls_out_flush(stream, io, more);
 	if (call.in_len &&
 	    tls_queue_append(&stream->in, tls_thread_in() + call.in_offset, call.in_len))
-		return -ENOMEM;
-	return call.out_len ? tls_out_send(stream, io, tls_thread_out(), call.out_len, more)
-			    : tls_out_flush(stream, io, more);
+		return tls_stream_fail(stream, -ENOMEM, "no memory for what came");
+	return err;
 }

@@ -123,6 +123,18 @@ static const char *handover_keys(struct tls_stream *stream, struct io *io,
 	return why;
 }
 
+static const char *handover_why_openssl(int err)
+{
+	switch (err) {
+	case -EBUSY:
+		return "data came with the handshake and is in OpenSSL already";
+	case -ENOMEM:
+		return "no memory";
+	default:
+		return "this version and cipher are OpenSSL's alone";
+	}
+}
+
 static void handover_count(const struct io *io)
 {
 	stats_inc(io->ops == &tls_kernel_ops ? STAT_KTLS_HANDOVERS : STAT_KTLS_REFUSED);
@@ -131,12 +143,13 @@ static void handover_count(const struct io *io)
 void tls_handover(struct tls_stream *stream, struct io *io)
 {
 	struct tls_keys keys;
+	int err = SSL_has_pending(stream->ssl)
+		      ? -EBUSY
+		      : tls_keys_derive(stream->ssl, stream->secrets, &keys);
 
 	stream->exact_reads = false;
-	if (SSL_has_pending(stream->ssl)) {
-		io->why_not_kernel = "data came with the handshake and is in OpenSSL already";
-	} else if (tls_keys_derive(stream->ssl, stream->secrets, &keys)) {
-		io->why_not_kernel = "this version and cipher are OpenSSL's alone";
+	if (err) {
+		io->why_not_kernel = handover_why_openssl(err);
 	} else {
 		io->why_not_kernel = handover_keys(stream, io, &keys);
 		OPENSSL_cleanse(&keys, sizeof(keys));
@@ -162,7 +175,7 @@ static bool handover_is_clean(const struct tls_stream *stream)
 {
 	return !stream->in.len_bytes && !stream->out.len_bytes && !stream->owed_bytes &&
 	       !stream->records->held.len_bytes && !stream->owes_key_update &&
-	       !stream->recv_ended && !stream->close_notified;
+	       !stream->recv_ended && !stream->send_error && !stream->close_notified;
 }
 
 bool tls_handover_late(struct io *io, bool now)

