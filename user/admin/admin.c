@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The commands of the runtime socket; each answers with one JSON document. */
+/* The commands of the runtime socket; each answers with one JSON document, or metrics made of it.
+ */
 #include "admin/admin.h"
 
 #include <errno.h>
@@ -7,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "admin/admin_metrics.h"
 #include "base/desk.h"
 
 struct admin {
@@ -25,6 +27,7 @@ struct admin_command {
 	const char *name;
 	bool takes_words;
 	json_t *(*run)(const struct admin_handlers *handlers, struct admin_words words);
+	char *(*format)(const json_t *document, size_t *ret_len);
 };
 
 static json_t *admin_run_status(const struct admin_handlers *handlers,
@@ -58,11 +61,24 @@ static json_t *admin_run_undrain(const struct admin_handlers *handlers, struct a
 	return admin_set_drained(handlers, words, false);
 }
 
+/* A document as text with the end of a line. NULL: no memory. */
+static char *admin_format(const json_t *document, size_t *ret_len)
+{
+	char *text = json_dumps(document, JSON_COMPACT);
+
+	if (!text)
+		return NULL;
+	*ret_len = strlen(text);
+	text[(*ret_len)++] = '\n'; /* in the place of the end mark */
+	return text;
+}
+
 static const struct admin_command admin_commands[] = {
-    {"status", false, admin_run_status},
-    {"flows", false, admin_run_flows},
-    {"drain", true, admin_run_drain},
-    {"undrain", true, admin_run_undrain},
+    {"status", false, admin_run_status, admin_format},
+    {"metrics", false, admin_run_status, admin_metrics_format},
+    {"flows", false, admin_run_flows, admin_format},
+    {"drain", true, admin_run_drain, admin_format},
+    {"undrain", true, admin_run_undrain, admin_format},
 };
 
 static json_t *admin_run_unknown(void)
@@ -85,29 +101,30 @@ static char *admin_cut(char *text)
 	return blank + 1;
 }
 
-static json_t *admin_run(const struct admin_handlers *handlers, char *line)
+/* NULL: no memory. */
+static char *admin_run(const struct admin_handlers *handlers, char *line, size_t *ret_len)
 {
 	bool has_words = strchr(line, ' ') != NULL;
 	char *first = admin_cut(line);
 	const struct admin_words words = {.first = first, .rest = admin_cut(first)};
+	char *(*format)(const json_t *document, size_t *ret_len) = admin_format;
+	json_t *document = NULL;
+	bool is_known = false;
+	char *text;
 
-	for (size_t i = 0; i < ARRAY_LEN(admin_commands); i++)
-		if (strcmp(admin_commands[i].name, line) == 0 &&
-		    (!has_words || admin_commands[i].takes_words))
-			return admin_commands[i].run(handlers, words);
-	return admin_run_unknown();
-}
+	for (size_t i = 0; i < ARRAY_LEN(admin_commands) && !is_known; i++) {
+		const struct admin_command *command = &admin_commands[i];
 
-/* A document as text with the end of a line; NULL: no memory. Takes `document` over, also NULL. */
-static char *admin_format(json_t *document, size_t *ret_len)
-{
-	char *text = document ? json_dumps(document, JSON_COMPACT) : NULL;
-
+		if (strcmp(command->name, line) != 0 || (has_words && !command->takes_words))
+			continue;
+		is_known = true;
+		format = command->format;
+		document = command->run(handlers, words);
+	}
+	if (!is_known)
+		document = admin_run_unknown();
+	text = document ? format(document, ret_len) : NULL;
 	json_decref(document);
-	if (!text)
-		return NULL;
-	*ret_len = strlen(text);
-	text[(*ret_len)++] = '\n'; /* in the place of the end mark */
 	return text;
 }
 
@@ -119,7 +136,7 @@ static void admin_on_line(void *argument, struct desk_client *client, const char
 	size_t len = 0;
 
 	if (copy)
-		answer = admin_format(admin_run(&admin->handlers, copy), &len);
+		answer = admin_run(&admin->handlers, copy, &len);
 	free(copy);
 	desk_answer(client, answer, len);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The worker's runtime socket: a client writes one line, reads one JSON document, and is closed.
- * What is done and answered comes from handlers that main wires in.
+ * The worker's runtime socket: a client writes one line, reads one JSON document, or metrics, and
+ * is closed. What is done and answered comes from handlers that main wires in.
  */
 #ifndef PENSTOCK_ADMIN_ADMIN_H
 #define PENSTOCK_ADMIN_ADMIN_H

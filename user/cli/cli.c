@@ -33,6 +33,8 @@ static const struct cli_command cli_commands[] = {
      "what runs: listeners, lanes, offloads, origins, counters", cli_status},
     {"flows", "[--json] [-c FILE | --runtime-dir DIR]", "cdj", 0,
      "what is open now: every connection and steered flow", cli_flows},
+    {"metrics", "[-c FILE | --runtime-dir DIR]", "cd", 0,
+     "counters, origins, expiry of certificates, as Prometheus takes them", cli_metrics},
     {"drain", "[--undo] [--json] [-c FILE | --runtime-dir DIR] ORIGIN SERVER", "cdju", 2,
      "give a server nothing new, until --undo; what it has goes on", cli_drain},
     {"reload", "[-c FILE | --runtime-dir DIR]", "cd", 0,

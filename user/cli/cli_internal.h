@@ -27,6 +27,7 @@ struct cli_options {
 int cli_run(const struct cli_options *options);
 int cli_check(const struct cli_options *options);
 int cli_status(const struct cli_options *options);
+int cli_metrics(const struct cli_options *options);
 int cli_flows(const struct cli_options *options);
 int cli_drain(const struct cli_options *options);
 int cli_reload(const struct cli_options *options);

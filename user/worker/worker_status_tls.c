@@ -113,9 +113,10 @@ static json_t *status_client_auth(const struct conf_client_auth_rules *rules,
 
 	if (rules->mode == CONF_CLIENT_AUTH_OFF)
 		return json_pack("{s:s}", "verify", words[rules->mode]);
-	return json_pack("{s:s, s:s, s:i, s:s*, s:s*}", "verify", words[rules->mode], "ca",
+	return json_pack("{s:s, s:s, s:i, s:s*, s:s*, s:o*}", "verify", words[rules->mode], "ca",
 			 rules->ca.path, "depth", (int)rules->depth, "crl", rules->crl.path,
-			 "crl_until", until_s ? status_time(until_s, until) : NULL);
+			 "crl_until", until_s ? status_time(until_s, until) : NULL, "crl_not_after",
+			 until_s ? json_integer(until_s) : NULL);
 }
 
 json_t *worker_status_tls_rules(const struct conf_server_tls *conf,

@@ -128,6 +128,18 @@ static void test_status(void **state UNUSED)
 	free(answer);
 }
 
+static void test_metrics(void **state UNUSED)
+{
+	int fd = join();
+	char *answer;
+
+	say(fd, "metrics\n");
+	answer = hear(fd);
+	assert_int_equal(strncmp(answer, "# HELP penstock_", 16), 0);
+	assert_non_null(strstr(answer, "\npenstock_generation 7\n"));
+	free(answer);
+}
+
 static void test_line_in_pieces(void **state UNUSED)
 {
 	int fd = join();
@@ -148,9 +160,9 @@ static void test_unknown_command(void **state UNUSED)
 
 	say(fd, "stop\n");
 	answer = hear(fd);
-	assert_string_equal(answer,
-			    "{\"error\":\"unknown command\",\"commands\":[\"status\",\"flows\","
-			    "\"drain\",\"undrain\"]}\n");
+	assert_string_equal(
+	    answer, "{\"error\":\"unknown command\",\"commands\":[\"status\",\"metrics\",\"flows\","
+		    "\"drain\",\"undrain\"]}\n");
 	free(answer);
 }
 
@@ -176,9 +188,10 @@ static void test_words(void **state UNUSED)
 	expect_answer("drain web\n", needed);
 	expect_answer("drain web \n", needed);
 	expect_answer("drain  web\n", needed);
-	expect_answer("status now\n",
-		      "{\"error\":\"unknown command\",\"commands\":[\"status\",\"flows\","
-		      "\"drain\",\"undrain\"]}\n");
+	expect_answer(
+	    "status now\n",
+	    "{\"error\":\"unknown command\",\"commands\":[\"status\",\"metrics\",\"flows\","
+	    "\"drain\",\"undrain\"]}\n");
 }
 
 /* The client reads slowly: what does not fit waits for it, and all of it comes. */
@@ -264,15 +277,11 @@ static void test_too_many(void **state UNUSED)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(test_status),
-	    TEST(test_line_in_pieces),
-	    TEST(test_unknown_command),
-	    TEST(test_words),
-	    TEST(test_big_answer),
-	    TEST(test_no_memory),
-	    TEST(test_endless_line),
-	    TEST(test_client_leaves),
-	    TEST(test_client_leaves_without_a_word),
+	    TEST(test_status),	       TEST(test_metrics),
+	    TEST(test_line_in_pieces), TEST(test_unknown_command),
+	    TEST(test_words),	       TEST(test_big_answer),
+	    TEST(test_no_memory),      TEST(test_endless_line),
+	    TEST(test_client_leaves),  TEST(test_client_leaves_without_a_word),
 	    TEST(test_too_many),
 	};
 
