@@ -170,7 +170,9 @@ int body_send_chunked(struct body *body, struct outbox *outbox, struct io *to,
 		      const struct str *head, bool bare, char *data, size_t len_bytes,
 		      size_t *ret_taken_bytes, enum h1_fault *ret_fault);
 
-/* The engine that suits a body of `len_bytes` (RELAY_NO_LIMIT: unknown). */
-enum relay_engine body_engine(const struct turn *turn, uint64_t len_bytes);
+/* Moves what can be moved of a body, or of a stream that ends with its connection, by its relay. As
+ * relay_dir_pump(), and sees to RELAY_YIELD and, with is_done, to RELAY_LIMIT. */
+enum relay_progress body_relay(struct exchange *exchange, struct body *body, struct io *from,
+			       struct io *to, uint64_t limit_bytes) MUST_CHECK;
 
 #endif

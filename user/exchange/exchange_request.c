@@ -13,7 +13,8 @@
  * the relay finds out. */
 #define BODY_PIPE_BYTES 65536
 
-enum relay_engine body_engine(const struct turn *turn, uint64_t len_bytes)
+/* The engine that suits a body of `len_bytes` (RELAY_NO_LIMIT: unknown). */
+static enum relay_engine body_engine(const struct turn *turn, uint64_t len_bytes)
 {
 	switch (turn->route->relay) {
 	case CONF_RELAY_COPY:
@@ -26,6 +27,24 @@ enum relay_engine body_engine(const struct turn *turn, uint64_t len_bytes)
 	if (len_bytes != RELAY_NO_LIMIT && len_bytes >= BODY_PIPE_BYTES)
 		return RELAY_ENGINE_PIPE;
 	return RELAY_ENGINE_AUTO;
+}
+
+enum relay_progress body_relay(struct exchange *exchange, struct body *body, struct io *from,
+			       struct io *to, uint64_t limit_bytes)
+{
+	enum relay_progress progress;
+
+	if (!body->is_relayed) {
+		relay_dir_init(&body->relay, from, to, limit_bytes,
+			       body_engine(exchange->turn, limit_bytes));
+		body->is_relayed = true;
+	}
+	progress = relay_dir_pump(&body->relay, exchange->client.loop);
+	if (progress == RELAY_YIELD)
+		loop_schedule(exchange->client.loop, &exchange->task);
+	if (progress == RELAY_LIMIT)
+		body->is_done = true;
+	return progress;
 }
 
 void turn_drop_origin(struct turn *turn)
@@ -171,20 +190,8 @@ static enum exchange_state request_relay(struct exchange *exchange)
 	struct turn *turn = exchange->turn;
 	struct body *body = &turn->request;
 
-	if (!body->is_relayed) {
-		relay_dir_init(&body->relay, exchange->client.io, &turn->conn->io, body->left_bytes,
-			       body_engine(turn, body->left_bytes));
-		body->is_relayed = true;
-	}
-	switch (relay_dir_pump(&body->relay, exchange->client.loop)) {
-	case RELAY_AGAIN:
-		break;
-	case RELAY_YIELD:
-		loop_schedule(exchange->client.loop, &exchange->task);
-		break;
-	case RELAY_LIMIT:
-		body->is_done = true;
-		break;
+	switch (
+	    body_relay(exchange, body, exchange->client.io, &turn->conn->io, body->left_bytes)) {
 	case RELAY_ENDED:
 		exchange->client_ended = true;
 		return exchange_end(exchange, CLOSE_CLIENT_ABORT);
@@ -192,8 +199,9 @@ static enum exchange_state request_relay(struct exchange *exchange)
 		return exchange_client_failed(exchange, body->relay.error);
 	case RELAY_TO_FAILED:
 		return request_stop(turn);
+	default:
+		return EXCHANGE_RELAY;
 	}
-	return EXCHANGE_RELAY;
 }
 
 static enum exchange_state request_refuse_chunk(struct exchange *exchange, enum h1_fault fault)

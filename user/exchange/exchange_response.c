@@ -276,31 +276,19 @@ static enum exchange_state response_relay(struct exchange *exchange)
 	bool is_open = body->kind == H1_BODY_UNTIL_CLOSE;
 	uint64_t limit_bytes = is_open ? RELAY_NO_LIMIT : body->left_bytes;
 
-	if (!body->is_relayed) {
-		relay_dir_init(&body->relay, &turn->conn->io, exchange->client.io, limit_bytes,
-			       body_engine(turn, limit_bytes));
-		body->is_relayed = true;
-	}
-	switch (relay_dir_pump(&body->relay, exchange->client.loop)) {
-	case RELAY_AGAIN:
-		break;
-	case RELAY_YIELD:
-		loop_schedule(exchange->client.loop, &exchange->task);
-		break;
-	case RELAY_LIMIT:
-		body->is_done = true;
-		break;
+	switch (body_relay(exchange, body, &turn->conn->io, exchange->client.io, limit_bytes)) {
 	case RELAY_ENDED:
 		if (!is_open)
 			return exchange_origin_failed(exchange, 0);
 		body->is_done = true;
-		break;
+		return EXCHANGE_RELAY;
 	case RELAY_FROM_FAILED:
 		return exchange_origin_failed(exchange, body->relay.error);
 	case RELAY_TO_FAILED:
 		return exchange_client_failed(exchange, body->relay.error);
+	default:
+		return EXCHANGE_RELAY;
 	}
-	return EXCHANGE_RELAY;
 }
 
 static enum exchange_state response_pump_chunks(struct exchange *exchange)
