@@ -162,8 +162,9 @@ void conn_close(struct conn *conn, enum close_reason reason)
 {
 	conn->reason = reason;
 	conn_goto(conn, CONN_CLOSED);
-	stats_count_close(reason);
+	/* Who finds it counted finds it in the log, too. */
 	conn_log_closed(conn);
+	stats_count_close(reason);
 	task_cancel(&conn->task);
 	conn_splice_done(conn);
 	conn_terminate_done(conn);

@@ -205,8 +205,9 @@ void exchange_finish_request(struct exchange *exchange, enum close_reason reason
 	record.duration_us = clock_now_us() - exchange->started_us;
 	if (exchange->turn)
 		turn_record(exchange->turn, &record);
-	exchange_count(exchange);
+	/* Who finds it counted finds it in the log, too. */
 	exchange->client.on_request(exchange->client.owner, &record);
+	exchange_count(exchange);
 	turn_free(exchange->turn);
 	exchange->turn = NULL;
 }
