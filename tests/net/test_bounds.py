@@ -135,7 +135,7 @@ def test_checks_take_a_server_out_and_in(lab, start):
     laboratory.wait_until(lambda: servers(daemon)[addresses[1]]["state"] == "up", "it comes back")
     first.kill()
     laboratory.wait_until(lambda: servers(daemon)[addresses[0]]["state"] == "down", "the first one goes down")
-    assert re.search(r"server is down .*Connection refused", daemon.log())
+    daemon.process.wait_line(r"server is down .*Connection refused")
     for process in processes:
         if process.is_running():
             process.kill()

@@ -29,9 +29,7 @@ def test_routes_on_host_and_path(lab, start, nginx):
         assert curl(lab, path, "--path-as-is", host=host).stdout == expected
     missing = curl(lab, "/", "-w", "%{http_code}", host="other.example.org").stdout
     assert missing.endswith("404")
-    counters = daemon.status()["counters"]
-    assert (counters["requests"], counters["responses_2xx"], counters["responses_4xx"]) == (9, 8, 1)
-    assert daemon.status()["closes"]["no_route"] == 1
+    daemon.expect(requests=9, responses_2xx=8, responses_4xx=1, no_route=1)
 
 
 def test_forwarding_headers_are_ours(lab, start, raw):
@@ -104,6 +102,7 @@ def test_gibibyte_down_and_up(lab, start, nginx, authority, tmp_path, lane):
     assert sha256_file(fetched) == digest
     curl(lab, f"{url}/put", *options, "--fail", "-T", str(fetched))
     assert sha256_file(server.root / "put") == digest
+    daemon.expect(requests=2)
     route = daemon.status()["listeners"][0]["routes"][0]
     assert route["bytes_from_client"] > size and route["bytes_to_client"] > size
     if lane == "http-http":
@@ -130,7 +129,7 @@ def test_reencryption_is_verified(lab, start, nginx, authority, tmp_path):
     assert curl(lab, "/right").stdout.startswith("over TLSv1.")
     for path in ("/name", "/ca"):
         assert curl(lab, path, "-o", "/dev/null", "-w", "%{http_code}").stdout == "502"
-    assert daemon.status()["closes"]["origin_unverified"] == 2
+    daemon.expect(origin_unverified=2)
 
 
 def test_chunked_up_and_down(lab, start, raw, tmp_path):

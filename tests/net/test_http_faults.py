@@ -142,7 +142,7 @@ def test_origin_that_refuses_hangs_or_resets(lab, start, raw):
         client.sendall(f"GET /{target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
         assert receive_response(client)[0] == status, target
         if reason:
-            assert daemon.status()["closes"][reason] == 1, target
+            daemon.expect(**{reason: 1})
     client.close()
     released.set()
 
@@ -158,7 +158,7 @@ def test_truncated_bodies_are_seen(lab, start, raw):
     daemon = start(config(lab))
     for path in ("/length", "/chunked"):
         assert curl(lab, path, check=False).returncode in (18, 56)
-    assert daemon.status()["closes"]["origin_truncated"] == 2
+    daemon.expect(origin_truncated=2)
 
 
 def test_stale_connection_is_not_seen_by_the_client(lab, start, raw):

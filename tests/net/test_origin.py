@@ -194,7 +194,7 @@ def test_queue_timeout_closes_or_answers_503(lab, start, servers):
     answer = lab.client.run("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}",
                             f"http://{lab.node.address}:{WEB_PORT}/").stdout
     assert answer == "503"
-    assert daemon.status()["closes"]["origin_queue_timeout"] == 2
+    daemon.expect(origin_queue_timeout=2)
     held.close()
 
 

@@ -8,7 +8,7 @@ import re
 import signal
 import socket
 
-from .process import is_alive, wait_until
+from .process import LabError, is_alive, wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -82,6 +82,22 @@ class Penstock:
     def status(self):
         """What `penstock status --json` says."""
         return json.loads(self.command("status", "--json", "--runtime-dir", self.runtime_dir).stdout)
+
+    def counts(self):
+        """Of the status: the counters, and how often connections ended for each reason."""
+        status = self.status()
+        return {**status["counters"], **status["closes"]}
+
+    def expect(self, before=None, **amounts):
+        """Waits until these have grown by so much: a client may have its answer, or know of an end, before it is counted."""
+        def grown():
+            now = self.counts()
+            return {name: now[name] - (before[name] if before else 0) for name in amounts}
+
+        try:
+            wait_until(lambda: grown() == amounts, "the counters grow")
+        except LabError:
+            raise AssertionError(f"{grown()} instead of {amounts}") from None
 
     def reload(self, config=None, check=True):
         """Writes a new configuration, if one is given, and asks for it to be taken."""
