@@ -136,9 +136,14 @@ int body_send_chunked(struct body *body, struct outbox *outbox, struct io *to,
 	return outbox_send(outbox, to, parts, n, false);
 }
 
-/* The origin takes no more, maybe because its response is there already: that is read now. */
-static enum exchange_state request_stop(struct turn *turn)
+/* `err` is what sending said. The origin takes no more, maybe because its response is there
+ * already: that is read now. Without memory it would wait for what we cannot send. */
+static enum exchange_state request_stop(struct exchange *exchange, int err)
 {
+	struct turn *turn = exchange->turn;
+
+	if (err == -ENOMEM)
+		return exchange_end(exchange, CLOSE_OUT_OF_MEMORY);
 	turn->is_stopped = true;
 	turn->conn->io.readable = true;
 	return EXCHANGE_RELAY;
@@ -198,7 +203,7 @@ static enum exchange_state request_relay(struct exchange *exchange)
 	case RELAY_FROM_FAILED:
 		return exchange_client_failed(exchange, body->relay.error);
 	case RELAY_TO_FAILED:
-		return request_stop(turn);
+		return request_stop(exchange, body->relay.error);
 	default:
 		return EXCHANGE_RELAY;
 	}
@@ -230,9 +235,7 @@ static enum exchange_state request_send_chunks(struct exchange *exchange, char *
 		inbox_take(&exchange->inbox, taken_bytes);
 	else if (inbox_put(&exchange->inbox, data + taken_bytes, len_bytes - taken_bytes))
 		return exchange_end(exchange, CLOSE_OUT_OF_MEMORY);
-	if (err == -ENOMEM)
-		return exchange_end(exchange, CLOSE_OUT_OF_MEMORY);
-	return err ? request_stop(turn) : EXCHANGE_RELAY;
+	return err ? request_stop(exchange, err) : EXCHANGE_RELAY;
 }
 
 static enum exchange_state request_pump_chunks(struct exchange *exchange)
@@ -301,7 +304,7 @@ enum exchange_state exchange_pump_request(struct exchange *exchange)
 	if (turn->to_origin.len_bytes) {
 		err = outbox_flush(&turn->to_origin, &turn->conn->io);
 		if (err)
-			return request_stop(turn);
+			return request_stop(exchange, err);
 	}
 	if (turn->request.is_done)
 		return EXCHANGE_RELAY;
@@ -309,6 +312,6 @@ enum exchange_state exchange_pump_request(struct exchange *exchange)
 	if (err == -EAGAIN)
 		return EXCHANGE_RELAY;
 	if (err)
-		return request_stop(turn);
+		return request_stop(exchange, err);
 	return request_pump_body(exchange);
 }

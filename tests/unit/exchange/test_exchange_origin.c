@@ -53,6 +53,42 @@ static void test_origin_that_does_not_say_continue(void **state)
 	}
 }
 
+static ssize_t send_without_memory(struct io *io UNUSED, const struct iovec *parts UNUSED,
+				   int n_parts UNUSED, bool more UNUSED)
+{
+	return -ENOMEM;
+}
+
+/* The origin waits for a body that cannot be sent to it: that is not waited for. */
+static void test_no_memory_for_the_request(void **state)
+{
+	static const struct {
+		const char *framing, *body;
+	} rows[] = {{"Content-Length: 5", "hello"},
+		    {"Transfer-Encoding: chunked", "5\r\nhello\r\n"}};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct rig *rig = rig_new();
+		struct io_ops ops;
+		struct io *io;
+
+		rig_write(&rig->client, "PUT /x HTTP/1.1\r\nHost: a.test\r\n");
+		rig_write(&rig->client, rows[i].framing);
+		rig_write(&rig->client, "\r\n\r\n");
+		rig_settle(rig);
+		io = (struct io *)rig->origins[0].peer;
+		ops = *io->ops;
+		ops.send = send_without_memory;
+		io->ops = &ops;
+		rig_write(&rig->client, rows[i].body);
+		rig_await_end(rig);
+		assert_int_equal(rig->end_reason, CLOSE_OUT_OF_MEMORY);
+		assert_int_equal(rig->n_discarded, 1);
+		rig_free(rig);
+	}
+}
+
 static void test_no_connection(void **state)
 {
 	static const struct {
@@ -326,6 +362,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_origin_timeout),
 	    cmocka_unit_test(test_origin_that_does_not_say_continue),
+	    cmocka_unit_test(test_no_memory_for_the_request),
 	    cmocka_unit_test(test_no_connection),
 	    cmocka_unit_test(test_origin_that_ends_early),
 	    cmocka_unit_test(test_truncation_is_seen),
