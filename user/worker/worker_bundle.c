@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/cpu.h"
 #include "base/log.h"
@@ -145,6 +146,15 @@ static int worker_start_threads(struct worker *worker, const struct conf *conf,
 	return 0;
 }
 
+static void worker_close_maps(const struct steer_maps *maps)
+{
+	const int fds[] = {maps->services, maps->servers, maps->flows, maps->counters};
+
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+}
+
 /* The maps come with the first bundle that steers, and stay the worker's. */
 static int worker_start_steer(struct worker *worker, struct bundle *bundle)
 {
@@ -157,7 +167,10 @@ static int worker_start_steer(struct worker *worker, struct bundle *bundle)
 	maps.flows = bundle_take(bundle, BUNDLE_MAP, "flows", 0);
 	maps.counters = bundle_take(bundle, BUNDLE_MAP, "counters", 0);
 	worker->steer = steer_new(&maps, worker->loop);
-	return worker->steer ? 0 : -ENOMEM;
+	if (worker->steer)
+		return 0;
+	worker_close_maps(&maps); /* the next bundle brings them again */
+	return -ENOMEM;
 }
 
 /* The maps come with the first bundle whose routes may use them, and stay the worker's. Without
