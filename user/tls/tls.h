@@ -34,6 +34,13 @@ struct tls_files {
  */
 int tls_init(bool kernel_tls_allowed) MUST_CHECK;
 
+/*
+ * In a thread that makes handshakes beside others, before its first: it shares less of OpenSSL
+ * then, and takes no file for that. Where memory runs out, or the host has settings of its own for
+ * OpenSSL's algorithms, it shares as before.
+ */
+void tls_thread_init(void);
+
 /* NULL where the kernel can do TLS (probed at tls_init()), else why not: "no tls module in this
  * kernel", ... */
 const char *tls_kernel_missing(void);

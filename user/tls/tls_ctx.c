@@ -59,6 +59,7 @@ uint8_t tls_ctx_wanted(enum conf_kernel_tls both, enum conf_kernel_tls receive,
 
 SSL_CTX *tls_ctx_new_common(bool is_server, const struct conf_tls_policy *policy)
 {
+	/* NULL: the library context is that of the thread which uses it (tls_thread.c). */
 	SSL_CTX *ssl_ctx = SSL_CTX_new_ex(NULL, tls_kdf_properties(),
 					  is_server ? TLS_server_method() : TLS_client_method());
 

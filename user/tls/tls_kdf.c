@@ -8,6 +8,7 @@
  * lines of OpenSSL's key log, takes longer than the kernel does to be given them.
  */
 #define OPENSSL_SUPPRESS_DEPRECATED /* SHA256_Init() and such: no context to be allocated */
+#include <errno.h>
 #include <openssl/core_dispatch.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
@@ -375,6 +376,15 @@ static int kdf_init_provider(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH
 	return 1;
 }
 
+/* Our provider in a library context. NULL: refused. */
+static OSSL_PROVIDER *kdf_load(OSSL_LIB_CTX *context)
+{
+	if (OSSL_PROVIDER_add_builtin(context, KDF_PROVIDER, kdf_init_provider) != 1)
+		return NULL;
+	/* What the host's OpenSSL would load by itself it still does. */
+	return OSSL_PROVIDER_try_load(context, KDF_PROVIDER, 1);
+}
+
 /* The host may ask for properties that ours does not have, such as "fips=yes". */
 static bool kdf_is_taken(void)
 {
@@ -389,9 +399,7 @@ void tls_kdf_init(void)
 {
 	if (kdf_provider)
 		return;
-	/* What the host's OpenSSL would load by itself it still does. */
-	if (OSSL_PROVIDER_add_builtin(NULL, KDF_PROVIDER, kdf_init_provider) == 1)
-		kdf_provider = OSSL_PROVIDER_try_load(NULL, KDF_PROVIDER, 1);
+	kdf_provider = kdf_load(NULL);
 	if (kdf_provider && kdf_is_taken())
 		kdf_others = EVP_KDF_fetch(NULL, OSSL_KDF_NAME_TLS1_3_KDF, KDF_OTHERS);
 	ERR_clear_error();
@@ -400,4 +408,14 @@ void tls_kdf_init(void)
 const char *tls_kdf_properties(void)
 {
 	return kdf_others ? "?" KDF_OURS : NULL;
+}
+
+int tls_kdf_add(OSSL_LIB_CTX *context)
+{
+	return kdf_others && !kdf_load(context) ? -ENOMEM : 0;
+}
+
+bool tls_kdf_is_ours(const OSSL_PROVIDER *provider)
+{
+	return provider && provider == kdf_provider;
 }

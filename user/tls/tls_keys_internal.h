@@ -83,6 +83,10 @@ void tls_keys_on_message(int is_write, int version, int content_type, const void
 void tls_kdf_init(void);
 const char *tls_kdf_properties(void);
 
+/* Makes another library context find them, too, where the process's does. 0 or -ENOMEM. */
+int tls_kdf_add(OSSL_LIB_CTX *context) MUST_CHECK;
+bool tls_kdf_is_ours(const OSSL_PROVIDER *provider);
+
 /* Where the keys of handshakes that this thread drives are put; NULL: nowhere. */
 void tls_kdf_watch(struct tls_secrets *secrets);
 

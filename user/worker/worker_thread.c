@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "relay/relay.h"
 #include "stats/stats.h"
+#include "tls/tls.h"
 
 #define WORKER_ACCEPT_BATCH 64u
 #define WORKER_ACCEPT_PATIENCE 4 /* batches */
@@ -373,6 +374,8 @@ static void *worker_thread_run(void *argument)
 
 	snprintf(name, sizeof(name), "penstock/%u", thread->number);
 	pthread_setname_np(pthread_self(), name);
+	if (thread->worker->shared.n_threads > 1)
+		tls_thread_init();
 	err = stats_thread_init();
 	if (!err)
 		err = loop_run(thread->loop);
