@@ -285,15 +285,16 @@ void transfer(int from, int to, size_t total, size_t read_chunk)
 
 void expect_text(int fd, const char *text)
 {
+	uint64_t began_ms = clock_now_ms();
 	char buffer[256];
 	size_t len = 0;
 
 	assert_in_range(strlen(text), 1, sizeof(buffer));
-	for (int tries_left = 500; len < strlen(text); tries_left--) {
+	while (len < strlen(text)) {
 		ssize_t n = recv(fd, buffer + len, strlen(text) - len, MSG_DONTWAIT);
 
 		assert_int_not_equal(n, 0);
-		assert_true(tries_left > 0);
+		assert_true(clock_now_ms() - began_ms < AWAIT_MS);
 		if (n > 0)
 			len += (size_t)n;
 		else
@@ -318,10 +319,11 @@ void chat(int messages)
 
 void expect_end(int fd)
 {
+	uint64_t began_ms = clock_now_ms();
 	char byte;
 	ssize_t n = -1;
 
-	for (int tries_left = 500; tries_left > 0 && n < 0; tries_left--) {
+	while (n < 0 && clock_now_ms() - began_ms < AWAIT_MS) {
 		turn(1);
 		n = recv(fd, &byte, 1, MSG_DONTWAIT);
 	}

@@ -246,7 +246,7 @@ static void send_and_arrive(char byte)
 
 	assert_int_equal(ioctl(bench.a.watch.fd, FIONREAD, &before), 0);
 	assert_int_equal(send(bench.client, &byte, 1, 0), 1);
-	for (int tries_left = 2000; tries_left > 0; tries_left--) {
+	for (int waited_ms = 0; waited_ms < AWAIT_MS; waited_ms++) {
 		assert_int_equal(ioctl(bench.a.watch.fd, FIONREAD, &now), 0);
 		if (now > before)
 			return;
