@@ -81,9 +81,9 @@ class World:
                 "tls": {"ca": str(self.authority.file), "server_name": INNER, "kernel": kernel}}
 
     def curl(self, path, *options, port=PORT):
-        return self.lab.client.run("curl", "-sS", "--fail", "--max-time", "100", "--cacert", self.authority.file,
+        return self.lab.client.run("curl", "-sS", "--fail", "--max-time", 5 * laboratory.PATIENCE_S, "--cacert", self.authority.file,
                                    "--resolve", f"{NAME}:{port}:{self.lab.node.address}", *options,
-                                   f"https://{NAME}:{port}{path}", timeout_s=120).stdout
+                                   f"https://{NAME}:{port}{path}", timeout_s=6 * laboratory.PATIENCE_S).stdout
 
     def counts(self):
         """The daemon's counters, and what the kernel counted in its namespace: clients and origins are elsewhere."""

@@ -70,7 +70,7 @@ def chat(sock, rounds, speaks_first):
 
 def serve_one(sock):
     """The origin's part; a failure is seen by the client."""
-    sock.settimeout(60)
+    sock.settimeout(2 * laboratory.PATIENCE_S)
     try:
         with sock:
             scenario, up, down = HEADER.unpack(sock.recv(HEADER.size, socket.MSG_WAITALL))
@@ -108,7 +108,7 @@ def transfer(lab, seed):
     if name == "chat":
         up = chance.randrange(1, 200)
     try:
-        with lab.client.connect(lab.node.address, PORT, timeout_s=60) as sock:
+        with lab.client.connect(lab.node.address, PORT, timeout_s=2 * laboratory.PATIENCE_S) as sock:
             sock.sendall(HEADER.pack(SCENARIOS.index(name), up, down))
             return {"chat": lambda: chat(sock, up, speaks_first=True),
                     "client_reset": lambda: (sock.sendall(part(up, seed)), reset(sock)) and None,

@@ -140,9 +140,9 @@ class World:
         for word, file in files.items():
             file.unlink(missing_ok=True)
             command += ["--next"] if word != "down" else []
-            command += ["--fail", "--max-time", "100", "-H", "Expect:", *options, f"{url}/{word}", "-o", file]
+            command += ["--fail", "--max-time", 5 * laboratory.PATIENCE_S, "-H", "Expect:", *options, f"{url}/{word}", "-o", file]
             command += ["-T", self.file] if word != "down" else []
-        self.lab.client.run(*command, timeout_s=120)
+        self.lab.client.run(*command, timeout_s=6 * laboratory.PATIENCE_S)
         got = {word: sha256(file.read_bytes()) for word, file in files.items()}
         got["up"] = files["up"].read_text()
         return [word for word, digest in got.items() if digest != self.hash]

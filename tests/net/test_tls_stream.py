@@ -25,7 +25,7 @@ class Tls:
     """One end of a TLS connection over a socket of the test's, by whose calls ends and cuts can be told apart."""
 
     def __init__(self, sock, context, name=None):
-        sock.settimeout(30)
+        sock.settimeout(laboratory.PATIENCE_S)
         self.sock = sock
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = context.wrap_bio(self.incoming, self.outgoing, server_side=name is None, server_hostname=name)
@@ -72,7 +72,7 @@ class Tls:
 
 class Plain:
     def __init__(self, sock):
-        sock.settimeout(30)
+        sock.settimeout(laboratory.PATIENCE_S)
         self.sock = sock
         self.send, self.recv, self.close = sock.sendall, lambda n=65536: sock.recv(n), sock.close
 
@@ -119,7 +119,7 @@ class World:
         """A client and the origin's end of its stream: "plain", "again", or "in clear", which is TLS to the origin only."""
         port = ORIGIN_PORT if way == "plain" else TLS_PORT
         with self.lab.origins[0].listen(port) as listener:
-            listener.settimeout(30)
+            listener.settimeout(laboratory.PATIENCE_S)
             ends = []
             accepting = threading.Thread(target=lambda: ends.append(self.accept(way, listener)), daemon=True)
             accepting.start()
@@ -129,7 +129,7 @@ class World:
                 client = Plain(self.lab.client.connect(self.lab.node.address, PLAIN_PORT))
             else:
                 client = Tls(self.lab.client.connect(self.lab.node.address, PORT), context, f"{way}.example.com")
-            accepting.join(30)
+            accepting.join(laboratory.PATIENCE_S)
             assert ends, "nothing came to the origin"
             return client, ends[0]
 
@@ -190,7 +190,7 @@ def in_thread(function, *arguments):
     thread.start()
 
     def wait():
-        thread.join(100)
+        thread.join(6 * laboratory.PATIENCE_S)
         assert result, "the other side did not finish"
         if isinstance(result[0], Exception):
             raise result[0]
@@ -450,7 +450,7 @@ class Shell:
     def close(self):
         self.process.stdin.close()
         self.process.stdout.read()
-        self.process.wait(30)
+        self.process.wait(laboratory.PATIENCE_S)
         self.process.stdout.close()
 
 
@@ -466,7 +466,7 @@ def test_key_update(world, start, command):
         client = Shell(world)
         client.hear("CONNECTION ESTABLISHED")
         origin = listener.accept()[0]
-        origin.settimeout(30)
+        origin.settimeout(laboratory.PATIENCE_S)
         client.say("first")
         assert origin.recv(100) == b"first\n"
         follows = daemon.status()["counters"]["ktls_handovers"] == 0 or kernel_rekeys()
@@ -489,7 +489,7 @@ def test_key_update(world, start, command):
 def hold_handshake(world, name="plain.example.com"):
     """A client whose last handshake message is made, but not sent."""
     sock = world.lab.client.connect(world.lab.node.address, PORT)
-    sock.settimeout(30)
+    sock.settimeout(laboratory.PATIENCE_S)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = world.context().wrap_bio(incoming, outgoing, server_hostname=name)
     while True:
@@ -514,7 +514,7 @@ def test_data_and_end_in_one_segment_with_finished(world, start):
             if ends:
                 sock.shutdown(socket.SHUT_WR)
             origin = listener.accept()[0]
-            origin.settimeout(30)
+            origin.settimeout(laboratory.PATIENCE_S)
             assert origin.recv(100, socket.MSG_WAITALL if ends else 0) == b"early"
             origin.close()
             while sock.recv(65536):  # closing with unread bytes would be a reset

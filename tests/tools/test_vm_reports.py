@@ -23,7 +23,8 @@ def test_pytest_in_the_guest(tmp_path):
                      "end\nexit 1\n")
     done = subprocess.run([ROOT / "tests/vm/guest", "splice"], capture_output=True, text=True, cwd=tmp_path,
                           env={**os.environ, "PYTHON": str(python), "BUILD": str(tmp_path)})
-    assert done.stdout.splitlines()[:3] == ["passed splice.test_a[pipe]", "failed splice.test_b[auto]", "failed splice.test_c"]
+    assert done.stdout.splitlines()[:4] == ["splice begins", "passed splice.test_a[pipe]", "failed splice.test_b[auto]",
+                                            "failed splice.test_c"]
 
 
 def test_the_kernel_is_named(tmp_path):

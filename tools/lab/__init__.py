@@ -10,8 +10,8 @@ from .foreign import ForeignSockmap
 from .lab import Lab
 from .namespace import Namespace
 from .penstock import Penstock
-from .process import LabError, Process, is_alive, own_memory_kib, wait_until
+from .process import PATIENCE_S, LabError, Process, is_alive, own_memory_kib, wait_until
 from .servers import Dnsmasq, Nginx, TlsServer
 
-__all__ = ["Authority", "Certificate", "Dnsmasq", "ForeignSockmap", "Lab", "LabError", "Namespace", "Nginx", "Penstock",
-           "Process", "TlsServer", "is_alive", "own_memory_kib", "wait_until"]
+__all__ = ["PATIENCE_S", "Authority", "Certificate", "Dnsmasq", "ForeignSockmap", "Lab", "LabError", "Namespace", "Nginx",
+           "Penstock", "Process", "TlsServer", "is_alive", "own_memory_kib", "wait_until"]

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 
-from .process import LabError, Process, is_alive, wait_until
+from .process import PATIENCE_S, LabError, Process, is_alive, wait_until
 
 
 def ip(*arguments):
@@ -41,7 +41,7 @@ class Namespace:
     def wrap(self, argv):
         return ["nsenter", f"--net=/run/netns/{self.name}", *map(str, argv)]
 
-    def run(self, *argv, check=True, timeout_s=60, **options):
+    def run(self, *argv, check=True, timeout_s=3 * PATIENCE_S, **options):
         """Runs a command to its end; its output is text unless text=False is given. LabError if it fails and check."""
         options = {"capture_output": True, "text": True, **options}
         if "input" not in options:
@@ -71,14 +71,14 @@ class Namespace:
             os.close(home)
             os.close(there)
 
-    def connect(self, address, port, timeout_s=20, protocol=0):
+    def connect(self, address, port, timeout_s=PATIENCE_S, protocol=0):
         """A TCP connection from here, or by another protocol of its kind."""
         client = self.socket(protocol=protocol)
         client.settimeout(timeout_s)
         client.connect((address, port))
         return client
 
-    def listen(self, port, backlog=1024, timeout_s=20):
+    def listen(self, port, backlog=1024, timeout_s=PATIENCE_S):
         """A TCP listener on all addresses of this namespace."""
         server = self.socket()
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -11,6 +11,20 @@ import socket
 from .process import LabError, is_alive, wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+# Where all is slow, so are the peers: their handshake alone may take more than the ten seconds that are usual.
+SLOW = f"{os.environ['PENSTOCK_PATIENCE_S']}s" if "PENSTOCK_PATIENCE_S" in os.environ else None
+
+
+def with_patience(config):
+    """The same, waiting longer for a client's handshake and request, and for an origin's, where it says nothing of them."""
+    if not SLOW:
+        return config
+    clients = {"hello": SLOW, "handshake": SLOW, "request": SLOW}
+    listeners = [{**listener, "timeouts": {**clients, **listener.get("timeouts", {})}} if "tls" in listener else listener
+                 for listener in config.get("listeners", [])]
+    origins = {name: {**origin, "timeouts": {"connect": SLOW, **origin.get("timeouts", {})}}
+               for name, origin in config.get("origins", {}).items()}
+    return {**config, "listeners": listeners, **({"origins": origins} if origins else {})}
 
 
 def binary():
@@ -45,6 +59,7 @@ class Penstock:
         ours = {"runtime_dir": str(self.runtime_dir), "pin_dir": str(self.pin_dir), "user": self.user,
                 "kernel_tls": "always"}
         if isinstance(config, dict):
+            config = with_patience(config)
             config = {**config, "process": {**ours, **config.get("process", {})},
                       "log": {"format": "text", **config.get("log", {})}}
             text = json.dumps(config, indent=2) + "\n"

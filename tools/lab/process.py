@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Processes of a lab: their output goes to a file, and waiting means for a fact, never for a time."""
+import os
 import pathlib
 import re
 import signal
 import subprocess
 import time
 
-PATIENCE_S = 20
+# How long for what should be there soon. PENSTOCK_PATIENCE_S: where all is slow (under emulation).
+PATIENCE_S = int(os.environ.get("PENSTOCK_PATIENCE_S") or 30)
 
 
 class LabError(Exception):
