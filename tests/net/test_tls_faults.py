@@ -157,13 +157,15 @@ def one_page(received):
 
 
 def new_session(world, version):
-    """A session to resume, with the context that it belongs to."""
+    """A session to resume, with the context that it belongs to. Its connection is over when this returns."""
+    before = world.counts()
     peer = Peer(world, version)
     peer.socket.sendall(peer.shake())
     peer.tls.write(ASK_AND_END)
     peer.socket.sendall(peer.out())
     assert one_page(peer.read_all())
     peer.leave()
+    world.expect(before, done=1)
     return {"session": peer.tls.session, "context": peer.context}
 
 
