@@ -89,7 +89,7 @@ def test_by_alpn(lab, start_routes, authority):
     lab.client.run("curl", "-sS", "--fail", *resolve)
     assert "no peer certificate" in s_client(lab, "-alpn", "mqt")
     assert lab.client.run("curl", "-sS", "--no-alpn", *resolve, check=False).returncode != 0
-    assert daemon.status()["closes"]["no_route"] == 2
+    daemon.expect(no_route=2)
     for server in servers:
         server.process.kill()
 

@@ -360,7 +360,7 @@ def test_sni_leads_to_the_origins_own_certificate(lab, authority, start):
                              f"other.example.org:{PORT}:{lab.node.address}", f"https://other.example.org:{PORT}/",
                              check=False)
     assert refused.returncode != 0 and "unrecognized name" in refused.stderr
-    assert daemon.status()["closes"]["no_route"] == 1
+    daemon.expect(no_route=1)
     for server in servers:
         server.process.kill()
 
