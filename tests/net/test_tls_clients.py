@@ -156,8 +156,8 @@ def test_gnutls(world, version, tmp_path):
     log = tmp_path / "log"
     before = world.counts()
     done = world.run("gnutls-cli", "--x509cafile", world.authority.file, "--sni-hostname", NAME, "--verify-hostname", NAME,
-                     "--priority", f"NORMAL:-VERS-ALL:+VERS-TLS{version}", "--resume", "--logfile", log, "--port", PORT,
-                     world.address, input=two_requests("/smaller"), text=False)
+                     "--priority", f"NORMAL:-VERS-ALL:+VERS-TLS{version}", "--resume", "--waitresumption", "--logfile", log,
+                     "--port", PORT, world.address, input=two_requests("/smaller"), text=False)
     check_two(done.stdout, world.body[:MIB])
     said = log.read_text()
     assert f"(TLS{version}-X.509)" in said or f"(TLS{version})" in said

@@ -257,7 +257,7 @@ def test_sessions_survive_a_reload(lab, start, authority, tmp_path, version):
     assert "New, TLSv" in s_client(lab, authority, version, "-ign_eof", "-sess_out", session, text=request)
     daemon.reload()
     assert "Reused, TLSv" in s_client(lab, authority, version, "-ign_eof", "-sess_in", session, text=request)
-    assert "This is a resumed session" in gnutls(lab, authority, "--resume").stdout
+    assert "This is a resumed session" in gnutls(lab, authority, "--resume", "--waitresumption").stdout
 
 
 def test_no_tickets_where_off(lab, start, authority):
