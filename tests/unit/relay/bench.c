@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -301,6 +302,21 @@ void expect_text(int fd, const char *text)
 			turn(1);
 	}
 	assert_memory_equal(buffer, text, len);
+}
+
+void send_and_arrive(char byte)
+{
+	int before, now;
+
+	assert_int_equal(ioctl(bench.a.watch.fd, FIONREAD, &before), 0);
+	assert_int_equal(send(bench.client, &byte, 1, 0), 1);
+	for (int waited_ms = 0; waited_ms < AWAIT_MS; waited_ms++) {
+		assert_int_equal(ioctl(bench.a.watch.fd, FIONREAD, &now), 0);
+		if (now > before)
+			return;
+		poll(NULL, 0, 1);
+	}
+	fail_msg("the byte does not arrive");
 }
 
 void message(int from, int to, const char *text)

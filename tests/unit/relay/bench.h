@@ -83,6 +83,9 @@ unsigned char pattern(size_t at);
  * checks each. */
 void transfer(int from, int to, size_t total, size_t read_chunk);
 
+/* Sends a byte from the client, which the relay's socket has when this returns. */
+void send_and_arrive(char byte);
+
 /* Sends a text and receives it at the other end. */
 void message(int from, int to, const char *text);
 

@@ -6,7 +6,6 @@
 #include <linux/sockios.h>
 #include <poll.h>
 #include <sys/ioctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -239,22 +238,6 @@ static void read_zeros(size_t left)
 	}
 }
 
-/* Sends a byte from the client, which the relay's socket has when this returns. */
-static void send_and_arrive(char byte)
-{
-	int before, now;
-
-	assert_int_equal(ioctl(bench.a.watch.fd, FIONREAD, &before), 0);
-	assert_int_equal(send(bench.client, &byte, 1, 0), 1);
-	for (int waited_ms = 0; waited_ms < AWAIT_MS; waited_ms++) {
-		assert_int_equal(ioctl(bench.a.watch.fd, FIONREAD, &now), 0);
-		if (now > before)
-			return;
-		poll(NULL, 0, 1);
-	}
-	fail_msg("the byte does not arrive");
-}
-
 /* What comes while the receiver takes nothing is not told segment by segment; all of it arrives
  * once there is room, and then every byte is told again. */
 static void test_full_receiver_wakes_nobody(void **state)
@@ -345,146 +328,6 @@ static void test_auto_takes_the_pipe_for_bulk(void **state)
 	bench_stop();
 }
 
-static int low_water(int fd)
-{
-	int bytes = 0;
-	socklen_t len = sizeof(bytes);
-
-	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, &len), 0);
-	return bytes;
-}
-
-/* A portion of zeros, sent and received whole. True: the direction was in a tide meanwhile. */
-static bool portion_brings_tide(void)
-{
-	static unsigned char data[1 << 20];
-	ssize_t left = send(bench.client, data, sizeof(data), MSG_DONTWAIT);
-	bool in_tide = false;
-
-	assert_true(left > 0);
-	for (int tries_left = 5000; left > 0; tries_left--) {
-		ssize_t n = recv(bench.origin, data, sizeof(data), MSG_DONTWAIT);
-
-		assert_true(tries_left > 0);
-		left -= n > 0 ? n : 0;
-		assert_int_equal(loop_run_once(bench.loop, 1), 0);
-		if (relay_tide_is_high(&bench.relay.up) && !in_tide) {
-			assert_int_equal(low_water(bench.a.watch.fd), RELAY_TIDE_BYTES);
-			assert_int_equal(low_water(bench.b.watch.fd), 1);
-			in_tide = true;
-		}
-	}
-	return in_tide;
-}
-
-/* Where there is no descriptor for a pipe, bulk is copied, and takes one when there is. */
-static void test_pipe_is_asked_for_again(void **state)
-{
-	struct rlimit before, none;
-
-	(void)state;
-	bench_start(RELAY_ENGINE_PIPE);
-	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
-	none = (struct rlimit){.rlim_cur = 3, .rlim_max = before.rlim_max};
-	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-	transfer(bench.client, bench.origin, 1 << 20, 65536);
-	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
-	assert_int_equal(bench.relay.up.engine, RELAY_ENGINE_COPY);
-	assert_non_null(bench.relay.up.engine_reason);
-	for (int tries_left = 64; bench.relay.up.engine == RELAY_ENGINE_COPY; tries_left--) {
-		assert_true(tries_left > 0);
-		portion_brings_tide();
-	}
-	assert_int_equal(bench.relay.up.engine, RELAY_ENGINE_PIPE);
-	assert_null(bench.relay.up.engine_reason);
-	bench_stop();
-}
-
-/* Bulk long enough that the thread is woken for big portions only. */
-static void start_tide(void)
-{
-	bench_start(RELAY_ENGINE_AUTO);
-	assert_int_equal(low_water(bench.a.watch.fd), 1);
-	for (int tries_left = 100; !portion_brings_tide(); tries_left--)
-		assert_true(tries_left > 0);
-}
-
-/* A stream that falls silent is not left with its last bytes: start_tide() has seen them arrive. It
- * has to prove more after that. */
-static void test_tide_ends_in_silence(void **state)
-{
-	(void)state;
-	start_tide();
-	turn_until(!relay_tide_is_high(&bench.relay.up));
-	assert_int_equal(low_water(bench.a.watch.fd), 1);
-	for (int i = 0; i < 4; i++)
-		assert_false(portion_brings_tide());
-	message(bench.client, bench.origin, "woken by every byte");
-	bench_stop();
-}
-
-/* The timer does not help: it is not armed any more. */
-static void test_tide_and_the_end(void **state)
-{
-	(void)state;
-	start_tide();
-	relay_tide_thread_done();
-	relay_set_low_water(bench.a.watch.fd, RELAY_TIDE_MAX_BYTES);
-	assert_int_equal(send(bench.client, "last", 4, 0), 4);
-	assert_int_equal(shutdown(bench.client, SHUT_WR), 0);
-	expect_text(bench.origin, "last");
-	expect_end(bench.origin);
-	message(bench.origin, bench.client, "answer");
-	bench_stop();
-}
-
-static void test_tide_and_a_reset(void **state)
-{
-	(void)state;
-	start_tide();
-	relay_tide_thread_done();
-	relay_set_low_water(bench.a.watch.fd, RELAY_TIDE_MAX_BYTES);
-	reset(&bench.client);
-	turn_until(bench.verdict == RELAY_BROKE);
-	assert_int_equal(bench.reason, CLOSE_CLIENT_RESET);
-	bench_stop();
-}
-
-static void test_portions_of_a_tide(void **state)
-{
-	(void)state;
-	assert_int_equal(relay_tide_portion_bytes(0), 256 << 10);
-	assert_int_equal(relay_tide_portion_bytes((2 << 20) - 1), 256 << 10);
-	assert_int_equal(relay_tide_portion_bytes(2 << 20), 512 << 10);
-	assert_int_equal(relay_tide_portion_bytes((4 << 20) - 1), 512 << 10);
-	assert_int_equal(relay_tide_portion_bytes(4 << 20), 1 << 20);
-	assert_int_equal(relay_tide_portion_bytes(UINT64_MAX), 1 << 20);
-}
-
-/* A portion that did not come whole is waited for without asking again. */
-static void test_tide_does_not_ask_for_less(void **state)
-{
-	unsigned int events;
-
-	(void)state;
-	start_tide();
-	relay_tide_thread_done(); /* which would ask */
-	relay_set_low_water(bench.a.watch.fd, RELAY_TIDE_BYTES);
-	bench.a.readable = true;
-	for (char byte = 'a'; byte < 'd'; byte++)
-		send_and_arrive(byte);
-	bench.relay.on_wake(&bench.relay);
-	assert_false(bench.a.readable);
-	expect_text(bench.origin, "abc");
-	events = bench_events;
-	send_and_arrive('d');
-	turn(2);
-	assert_int_equal(bench_events, events);
-	relay_set_low_water(bench.a.watch.fd, 1);
-	expect_text(bench.origin, "d");
-	bench_stop();
-}
-
 #define IN_ENGINE(test, name) \
 	{ \
 #test " " #name, test, NULL, NULL, &engines[RELAY_ENGINE_##name] \
@@ -512,12 +355,6 @@ int main(void)
 	    IN_EACH_ENGINE(test_idle_holds_nothing),
 	    IN_EACH_USER_ENGINE(test_limit_leaves_the_rest_in_the_socket),
 	    cmocka_unit_test(test_auto_takes_the_pipe_for_bulk),
-	    cmocka_unit_test(test_pipe_is_asked_for_again),
-	    cmocka_unit_test(test_tide_ends_in_silence),
-	    cmocka_unit_test(test_portions_of_a_tide),
-	    cmocka_unit_test(test_tide_does_not_ask_for_less),
-	    cmocka_unit_test(test_tide_and_the_end),
-	    cmocka_unit_test(test_tide_and_a_reset),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, bench_group_done);
