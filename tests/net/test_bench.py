@@ -38,13 +38,19 @@ def test_metrics_have_the_units_they_claim():
                       "memory_per_connection": 1024}
 
 
-@pytest.mark.parametrize("figure, word", [(90.0, "passed"), (100.0, "passed"), (102.9, "passed"), (103.1, "failed")])
-def test_gate_of_instructions(monkeypatch, tmp_path, capsys, figure, word):
+@pytest.mark.parametrize("figure, kernel, word", [
+    (90.0, "k1", "passed"), (100.0, "k1", "passed"), (102.9, "k1", "passed"), (103.1, "k1", "failed"),
+    (109.9, "k2", "passed"), (110.1, "k2", "failed"),  # its own part is in the figure
+])
+def test_gate_of_instructions(monkeypatch, tmp_path, capsys, figure, kernel, word):
     monkeypatch.setattr(vm, "GATE_FILE", tmp_path / "instructions")
     monkeypatch.setattr(vm, "gate_figure", lambda build: figure)
-    vm.GATE_FILE.write_text("100.0 some-kernel\n")
+    monkeypatch.setattr(vm, "versions", lambda: [kernel, "libssl3=3.0.22"])
+    vm.GATE_FILE.write_text("100.0\nk1\nlibssl3=3.0.22\n")
     vm.check(tmp_path)
-    assert capsys.readouterr().out.splitlines()[-1].startswith(f"{word} instructions")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith(f"{word} instructions")
+    assert [line for line in lines if line.startswith("noted") and line.endswith("here: k2")] == lines[1:-1]
 
 
 def test_cpu_is_that_of_the_proxy_core():
