@@ -47,6 +47,25 @@ def test_only_a_boot_is_tried_again(vm, monkeypatch, tmp_path, capsys, lives, bo
     assert ("booted at try 2 of 3" in capsys.readouterr().err) == (n_boots == 2)
 
 
+@pytest.mark.parametrize("time_is_up, has_booted, late", [(False, False, False), (True, True, True), (True, False, True)])
+def test_a_boot_that_hangs_ends(vm, time_is_up, has_booted, late):
+    reader, writer = os.pipe()
+    guest = types.SimpleNamespace(poll=lambda: None)
+    assert vm.pump_output(reader, guest, 0 if time_is_up else float("inf"), lambda: has_booted, 0) == late
+    os.close(reader), os.close(writer)
+
+
+def test_what_a_guest_said_last_is_read(vm, capfdbinary):
+    reader, writer = os.pipe()
+    lives = [None, 0, 0]
+    guest = types.SimpleNamespace(poll=lambda: lives.pop(0))
+    os.write(writer, b"passed a\n")
+    os.close(writer)
+    assert not vm.pump_output(reader, guest, float("inf"), lambda: True, 0)
+    assert capfdbinary.readouterr().out == b"passed a\n"
+    os.close(reader)
+
+
 @pytest.mark.parametrize("seconds_there, is_wrong", [(100, False), (104, False), (350, True), (20, True)])
 def test_a_wrong_clock_is_told(vm, tmp_path, capsys, seconds_there, is_wrong):
     for name, here, there in (("booted", 1000, 40), ("ended", 1100, 40 + seconds_there)):
