@@ -21,6 +21,9 @@ struct relay_pipe {
 /* An empty pipe, from the pool or new; NULL where the system gives none that is worth using. */
 struct relay_pipe *relay_pipe_take(void) MUST_CHECK;
 
+/* No slot is free, whatever the bytes in them. */
+bool relay_pipe_is_full(const struct relay_pipe *relay_pipe);
+
 /* Back to the pool. `is_empty` false: it holds bytes that nobody wants, so it is closed. Takes
  * NULL. */
 void relay_pipe_give(struct relay_pipe *relay_pipe, bool is_empty);

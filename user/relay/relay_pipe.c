@@ -6,6 +6,7 @@
 #include "relay/relay_internal.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -46,6 +47,13 @@ static struct relay_pipe *relay_pipe_new(void)
 	}
 	relay_pipe->size_bytes = (size_t)size_bytes;
 	return relay_pipe;
+}
+
+bool relay_pipe_is_full(const struct relay_pipe *relay_pipe)
+{
+	struct pollfd slots = {.fd = relay_pipe->write_fd, .events = POLLOUT};
+
+	return poll(&slots, 1, 0) == 0;
 }
 
 struct relay_pipe *relay_pipe_take(void)

@@ -45,12 +45,13 @@ bool relay_tide_is_high(const struct relay_dir *dir)
 	return dir->tide && dir->tide->is_high;
 }
 
-/* More than this may have had as much behind it. A pipe has a slot for each 4 KiB, and a segment
- * takes one at least, so a small pipe may be full with much less. */
+/* More than this may have had as much behind it; so may what a small pipe has room for. And a pipe
+ * has a slot for each 4 KiB, of which a segment takes one at least: small ones fill it with less.
+ */
 bool relay_tide_took_all(const struct relay_dir *dir, size_t n_bytes)
 {
 	return relay_tide_is_high(dir) && n_bytes < RELAY_TIDE_BYTES && !dir->from->peer_closed &&
-	       dir->pipe->size_bytes >= RELAY_PIPE_BYTES;
+	       dir->pipe->size_bytes >= RELAY_PIPE_BYTES && !relay_pipe_is_full(dir->pipe);
 }
 
 static void tide_set_portion(struct relay_tide *tide, uint32_t portion_bytes)

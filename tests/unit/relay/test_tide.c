@@ -2,8 +2,10 @@
 /* Long bulk: a pipe once there is one, and wake-ups for big portions only. */
 #include "bench.h"
 
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "relay/relay_internal.h"
 
@@ -147,6 +149,53 @@ static void test_tide_does_not_ask_for_less(void **state)
 	bench_stop();
 }
 
+static int unread(int fd)
+{
+	int n_bytes;
+
+	assert_int_equal(ioctl(fd, FIONREAD, &n_bytes), 0);
+	return n_bytes;
+}
+
+/* From the client, until the relay's socket has them. They do not lie beside each other in memory:
+ * between them lies what the sender sends elsewhere. */
+static void send_small_segments(int n_segments, size_t segment_bytes)
+{
+	int other, elsewhere, wanted = n_segments * (int)segment_bytes;
+	static unsigned char data[1024];
+
+	connect_pair(&other, &elsewhere);
+	for (int i = 0; i < n_segments; i++) {
+		assert_int_equal(send(bench.client, data, segment_bytes, 0), segment_bytes);
+		assert_int_equal(send(other, data, 8, 0), 8);
+	}
+	for (int waited_ms = 0; unread(bench.a.watch.fd) < wanted; waited_ms++) {
+		assert_true(waited_ms < AWAIT_MS);
+		poll(NULL, 0, 1);
+	}
+	close(other);
+	close(elsewhere);
+}
+
+/* Segments take all slots of a pipe long before its bytes: what is left is not waited for. */
+static void test_tide_in_small_segments(void **state)
+{
+	int one = 1;
+
+	(void)state;
+	start_tide();
+	relay_tide_thread_done(); /* which would ask */
+	assert_int_equal(setsockopt(bench.client, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)), 0);
+	relay_set_low_water(bench.a.watch.fd, RELAY_TIDE_BYTES);
+	send_small_segments(400, 100);
+	bench.a.readable = true;
+	for (int tries_left = 100; bench.a.readable && tries_left > 0; tries_left--)
+		bench.relay.on_wake(&bench.relay);
+	assert_false(bench.a.readable);
+	assert_int_equal(unread(bench.a.watch.fd), 0);
+	bench_stop();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -154,6 +203,7 @@ int main(void)
 	    cmocka_unit_test(test_tide_ends_in_silence),
 	    cmocka_unit_test(test_portions_of_a_tide),
 	    cmocka_unit_test(test_tide_does_not_ask_for_less),
+	    cmocka_unit_test(test_tide_in_small_segments),
 	    cmocka_unit_test(test_tide_and_the_end),
 	    cmocka_unit_test(test_tide_and_a_reset),
 	};
