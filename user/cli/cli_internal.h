@@ -20,6 +20,7 @@ struct cli_options {
 	const char *runtime_dir; /* NULL: none was given */
 	bool json;
 	bool undo;
+	bool help;
 	int n_words; /* what is no option */
 	char **words;
 };
