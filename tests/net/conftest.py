@@ -3,6 +3,7 @@
 import os
 import pathlib
 import sys
+import tempfile
 
 import pytest
 
@@ -10,6 +11,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
 
 import lab as laboratory  # noqa: E402
 from http_ends import RawOrigin  # noqa: E402
+
+tempfile.tempdir = laboratory.TEMPORARY
 
 
 def pytest_configure(config):

@@ -11,6 +11,12 @@ from lab import Dnsmasq, Lab, LabError, Nginx, TlsServer, wait_until
 TOOLS = pathlib.Path(__file__).resolve().parents[2] / "tools"
 
 
+def test_paths_are_short_whatever_the_folder_for_temporary_files(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with Lab() as lab:
+        assert lab.directory.parent == pathlib.Path("/tmp")
+
+
 def namespaces_of(pid):
     names = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout.split()
     return [name for name in names if name.startswith(f"penstock-{pid}-")]

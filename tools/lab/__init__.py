@@ -7,11 +7,11 @@ this program is killed.
 """
 from .authority import Authority, Certificate
 from .foreign import ForeignSockmap
-from .lab import Lab
+from .lab import TEMPORARY, Lab
 from .namespace import Namespace
 from .penstock import Penstock
 from .process import PATIENCE_S, LabError, Process, is_alive, own_memory_kib, wait_until
 from .servers import Dnsmasq, Nginx, TlsServer
 
-__all__ = ["PATIENCE_S", "Authority", "Certificate", "Dnsmasq", "ForeignSockmap", "Lab", "LabError", "Namespace", "Nginx",
+__all__ = ["PATIENCE_S", "TEMPORARY", "Authority", "Certificate", "Dnsmasq", "ForeignSockmap", "Lab", "LabError", "Namespace", "Nginx",
            "Penstock", "Process", "TlsServer", "is_alive", "own_memory_kib", "wait_until"]

@@ -17,6 +17,8 @@ import tempfile
 from .namespace import Namespace, remove_namespace
 
 BPFFS = pathlib.Path("/sys/fs/bpf")
+# Not $TMPDIR: sockets are below it, whose paths are short, and servers that give up root must come to it.
+TEMPORARY = "/tmp"
 COUNT = 0
 
 
@@ -61,7 +63,7 @@ class Lab:
         global COUNT
         COUNT += 1
         tag = f"{os.getpid()}-{COUNT}"
-        own = None if directory else tempfile.mkdtemp(prefix=f"penstock-lab-{tag}-")
+        own = None if directory else tempfile.mkdtemp(prefix=f"penstock-lab-{tag}-", dir=TEMPORARY)
         self.own_directory = own
         self.directory = pathlib.Path(directory or own)
         self.directory.chmod(0o755)  # servers that give up root read it
