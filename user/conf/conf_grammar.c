@@ -187,7 +187,8 @@ static ONE_OR_MORE(shape_dns_servers, "an address, or a list of them", shape_dns
 static const struct conf_key resolver_keys[] = {
     KEY("servers", shape_dns_servers, NULL,
 	"Name servers, asked in this order; without them those of /etc/resolv.conf, also when that "
-	"changes. Its search domains and options are those of when penstock starts."),
+	"changes, but for those with a scope (fe80::1%eth0). Its search domains and options are "
+	"those of when penstock starts."),
     KEY_END,
 };
 static const struct conf_shape shape_resolver = {

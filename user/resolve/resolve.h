@@ -7,6 +7,7 @@
 #ifndef PENSTOCK_RESOLVE_RESOLVE_H
 #define PENSTOCK_RESOLVE_RESOLVE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/addr.h"
@@ -29,6 +30,12 @@ struct resolver *resolver_new(struct loop *loop, const char *servers) MUST_CHECK
  */
 int resolver_set_servers(struct resolver *resolver, const char *servers, const char *system,
 			 size_t system_len_bytes) MUST_CHECK;
+
+/* The first name server of a resolv.conf(5) with a scope, as "fe80::1%eth0": c-ares does not take
+ * those, so they are not asked. False: there is none. */
+#define RESOLVE_SCOPED_MAX 64
+bool resolve_conf_find_scoped(const char *text, size_t len_bytes,
+			      char ret_server[RESOLVE_SCOPED_MAX]) MUST_CHECK;
 
 /* The text of a hosts file, which is copied: names that it has, or had, are looked up anew. 0 or
  * -ENOMEM (nothing changed). */

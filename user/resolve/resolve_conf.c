@@ -53,21 +53,46 @@ static bool conf_line_server(struct str line, char text[CONF_SERVER_MAX])
 	return true;
 }
 
+/* The next line; moves on behind it. */
+static struct str conf_take_line(struct str *text)
+{
+	const char *newline = memchr(text->ptr, '\n', text->len);
+	struct str line = {text->ptr, newline ? (size_t)(newline - text->ptr) : text->len};
+	size_t passed = line.len + (newline ? 1 : 0);
+
+	*text = (struct str){text->ptr + passed, text->len - passed};
+	return line;
+}
+
+bool resolve_conf_find_scoped(const char *text, size_t len_bytes,
+			      char ret_server[RESOLVE_SCOPED_MAX])
+{
+	struct str rest = {text, len_bytes};
+
+	while (rest.len) {
+		struct str found = conf_line_word(conf_take_line(&rest));
+
+		if (!found.len || !memchr(found.ptr, '%', found.len))
+			continue;
+		snprintf(ret_server, RESOLVE_SCOPED_MAX, "%.*s",
+			 (int)MIN(found.len, (size_t)RESOLVE_SCOPED_MAX), found.ptr);
+		return true;
+	}
+	return false;
+}
+
 void resolve_conf_servers(const char *text, size_t len_bytes, char ret_servers[RESOLVE_SERVERS_MAX])
 {
-	const char *end = text + len_bytes;
+	struct str rest = {text, len_bytes};
 	size_t used = 0;
 
 	ret_servers[0] = 0;
-	while (text < end) {
-		const char *newline = memchr(text, '\n', (size_t)(end - text));
-		const char *line_end = newline ? newline : end;
+	while (rest.len) {
 		char server[CONF_SERVER_MAX];
 
-		if (conf_line_server((struct str){text, (size_t)(line_end - text)}, server) &&
+		if (conf_line_server(conf_take_line(&rest), server) &&
 		    used + strlen(server) + 2 < RESOLVE_SERVERS_MAX)
 			used +=
 			    (size_t)sprintf(ret_servers + used, "%s%s", used ? "," : "", server);
-		text = newline ? newline + 1 : end;
 	}
 }

@@ -142,6 +142,11 @@ int worker_names_set_hosts(struct worker_names *names, const char *text, size_t 
 int worker_names_set_servers(struct worker_names *names, const char *dns_servers, const char *text,
 			     size_t len_bytes)
 {
+	char scoped[RESOLVE_SCOPED_MAX];
+
+	if (!dns_servers && resolve_conf_find_scoped(text, len_bytes, scoped))
+		log_warn("a name server with a scope is not asked",
+			 LOG_TEXT("file", BUNDLE_RESOLV_PATH), LOG_TEXT("server", scoped));
 	return resolver_set_servers(names->resolver, dns_servers, text, len_bytes);
 }
 

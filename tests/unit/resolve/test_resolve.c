@@ -334,6 +334,29 @@ static void test_servers_of_the_host(void **state)
 			 strlen("[2001:db8:1111:2222:3333:4444:5555:6666]:53"));
 }
 
+static void test_scoped_servers_are_found(void **state)
+{
+	static const char *const rows[][2] = {
+	    {"", NULL},
+	    {"nameserver 192.0.2.53\n# nameserver fe80::1%eth0\nsearch %a\n", NULL},
+	    {"nameserver 192.0.2.53\nnameserver fe80::1%eth0 # home\nnameserver fe80::2%eth0",
+	     "fe80::1%eth0"},
+	    {"nameserver fe80::1%eth0", "fe80::1%eth0"},
+	    {"nameserver fe80::1%a-name-that-is-much-longer-than-what-any-interface-may-have-here",
+	     "fe80::1%a-name-that-is-much-longer-than-what-any-interface-may-"},
+	};
+	char found[RESOLVE_SCOPED_MAX];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		bool is_found = resolve_conf_find_scoped(rows[i][0], strlen(rows[i][0]), found);
+
+		assert_int_equal(is_found, rows[i][1] != NULL);
+		if (is_found)
+			assert_string_equal(found, rows[i][1]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -344,6 +367,7 @@ int main(void)
 	    cmocka_unit_test(test_localhost),
 	    cmocka_unit_test(test_other_servers),
 	    cmocka_unit_test(test_servers_of_the_host),
+	    cmocka_unit_test(test_scoped_servers_are_found),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
