@@ -516,6 +516,24 @@ def test_check_tells_all_errors(tmp_path):
     ]
 
 
+def test_check_tells_of_files_beside_errors_of_the_text(tmp_path):
+    readable = tmp_path / "ca.pem"
+    readable.touch()
+    file = tmp_path / "p.yaml"
+    file.write_text('listeners:\n'
+                    '  - bind: ":443"\n'
+                    '    tls: {certificates: [/nonexistent/a.pem], polici: modern}\n'
+                    '    routes: [{to: inner}, {pass: nobody}]\n'
+                    'origins:\n'
+                    f'  inner: {{servers: ["192.0.2.1:1"], tls: {{ca: {readable}, certificate: /nonexistent/b.pem}}}}\n')
+    done = command("check", "-c", file)
+    assert done.returncode == 1
+    said = re.findall(rf"^{file}:(\d+):\d+: error: (.*)$", done.stderr, re.MULTILINE)
+    assert [line for line, _ in said] == ["3", "3", "4", "6"], done.stderr
+    assert [text.split(":")[0] for _, text in said if "nonexistent" in text] == [
+        "cannot read /nonexistent/a.pem", "cannot read /nonexistent/b.pem"]
+
+
 def test_check_looks_into_certificates(tmp_path):
     certificate = tmp_path / "a.pem"
     certificate.write_text("not a certificate\n")

@@ -55,6 +55,11 @@ struct load {
 	struct conf_diag *diag;
 };
 
+static void load_complain(struct conf_diag *diag, const struct conf_file *file, int err)
+{
+	conf_diag_add(diag, file->mark, "cannot read %s: %s", file->path, load_error(err));
+}
+
 /* Goes on after an error, so that all are told. */
 static int load_file(void *argument, const struct conf_file *file)
 {
@@ -65,8 +70,7 @@ static int load_file(void *argument, const struct conf_file *file)
 		return 0;
 	fd = load_open(file->path);
 	if (fd < 0) {
-		conf_diag_add(load->diag, file->mark, "cannot read %s: %s", file->path,
-			      load_error(fd));
+		load_complain(load->diag, file, fd);
 		return 0;
 	}
 	return bundle_add(load->bundle, BUNDLE_FILE, file->path, 0, fd);
@@ -126,14 +130,27 @@ static int load_bundle(const char *path, const char *text, size_t len_bytes,
 	return load_files(conf, bundle, diag);
 }
 
-static struct conf *load_parse(const char *path, struct conf_diag *diag, char **ret_text,
-			       size_t *ret_len)
+/* The text is refused already: only says which of its files could not be read either. */
+static int load_look_at(void *argument, const struct conf_file *file)
+{
+	int fd = load_open(file->path);
+
+	if (fd < 0)
+		load_complain(argument, file, fd);
+	else
+		close(fd);
+	return 0;
+}
+
+static struct conf *load_parse(const char *path, bool with_files, struct conf_diag *diag,
+			       char **ret_text, size_t *ret_len)
 {
 	struct conf *conf;
 
 	if (load_text(path, diag, ret_text, ret_len))
 		return NULL;
-	conf = conf_parse(*ret_text, *ret_len, path, diag);
+	conf = conf_parse_files(*ret_text, *ret_len, path, diag, with_files ? load_look_at : NULL,
+				diag);
 	if (!conf)
 		free(*ret_text);
 	return conf;
@@ -143,7 +160,7 @@ struct conf *broker_parse(const char *config_path, struct conf_diag *diag)
 {
 	char *text;
 	size_t len_bytes;
-	struct conf *conf = load_parse(config_path, diag, &text, &len_bytes);
+	struct conf *conf = load_parse(config_path, false, diag, &text, &len_bytes);
 
 	if (conf)
 		free(text);
@@ -174,7 +191,7 @@ int broker_load(const char *config_path, uint64_t generation, struct conf_diag *
 {
 	char *text;
 	size_t len_bytes;
-	struct conf *conf = load_parse(config_path, diag, &text, &len_bytes);
+	struct conf *conf = load_parse(config_path, true, diag, &text, &len_bytes);
 
 	return conf ? load_finish(conf, text, len_bytes, config_path, generation, diag, ret_conf,
 				  ret_bundle)

@@ -149,8 +149,10 @@ static void conf_parse_stages(struct conf_context *context, struct conf_snapshot
 	conf_origins_done(context);
 }
 
-struct conf *conf_parse(const char *text, size_t len_bytes, const char *file_name,
-			struct conf_diag *diag)
+struct conf *conf_parse_files(const char *text, size_t len_bytes, const char *file_name,
+			      struct conf_diag *diag,
+			      int (*visit)(void *argument, const struct conf_file *file),
+			      void *argument)
 {
 	struct conf_snapshot *snapshot = calloc(1, sizeof(*snapshot));
 	size_t n_errors = conf_diag_errors(diag);
@@ -171,8 +173,16 @@ struct conf *conf_parse(const char *text, size_t len_bytes, const char *file_nam
 	arena_reset(&scratch);
 	if (conf_diag_errors(diag) == n_errors)
 		return &snapshot->conf;
+	if (visit)
+		(void)conf_each_file(&snapshot->conf, visit, argument);
 	conf_unref(&snapshot->conf);
 	return NULL;
+}
+
+struct conf *conf_parse(const char *text, size_t len_bytes, const char *file_name,
+			struct conf_diag *diag)
+{
+	return conf_parse_files(text, len_bytes, file_name, diag, NULL, NULL);
 }
 
 struct conf *conf_ref(struct conf *conf)

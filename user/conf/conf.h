@@ -375,6 +375,15 @@ const char *conf_diag_text(struct conf_diag *diag);
 struct conf *conf_parse(const char *text, size_t len_bytes, const char *file_name,
 			struct conf_diag *diag) MUST_CHECK;
 
+/*
+ * As conf_parse(). Where the text has errors, calls `visit` for every file that it names
+ * nevertheless: so what is wrong with those can be told at once. A non-zero return stops that.
+ */
+struct conf *conf_parse_files(const char *text, size_t len_bytes, const char *file_name,
+			      struct conf_diag *diag,
+			      int (*visit)(void *argument, const struct conf_file *file),
+			      void *argument) MUST_CHECK;
+
 struct conf *conf_ref(struct conf *conf);
 
 /* Frees with the last reference; any thread; takes NULL. */
