@@ -32,7 +32,8 @@ enum exchange_state exchange_reply(struct exchange *exchange, uint16_t status,
 	const struct turn *turn = exchange->turn;
 	bool to_head = turn && turn->method == H1_METHOD_HEAD;
 	/* What the operator may know of an origin is not for the client. */
-	const char *text = detail && status < 500 ? detail : close_reason_help(reason);
+	bool is_of_request = status < 500 || reason == CLOSE_REQUEST_MALFORMED;
+	const char *text = detail && is_of_request ? detail : close_reason_help(reason);
 	struct h1_reply_facts facts = {.close = true};
 	char out[H1_PLAIN_REPLY_MAX];
 	struct iovec part = {.iov_base = out};

@@ -42,6 +42,8 @@ static void test_malformed_requests(void **state)
 		assert_int_equal(rig->records[0].record.status, refused[i].status);
 		assert_int_equal(rig->records[0].record.reason, refused[i].reason);
 		assert_true(*rig->records[0].detail);
+		assert_non_null(memmem(rig->client.data, rig->client.len_bytes,
+				       rig->records[0].detail, strlen(rig->records[0].detail)));
 		assert_int_equal(rig->n_released, 0);
 		rig_close(&rig->client);
 		rig_await_end(rig);
