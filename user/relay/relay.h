@@ -147,6 +147,15 @@ uint64_t relay_active_ms(const struct relay *relay, const struct loop *loop);
 /* Frees what the calling thread holds: pipes, its part of the sockmap. Before its loop goes. */
 void relay_thread_done(void);
 
+/* ---- pipes, for the whole process ---- */
+
+/* Carries a MiB over loopback by splice(2); where it does not come as it was sent, no relay uses
+ * pipes. Before there are threads. */
+void relay_pipe_prove(void);
+
+/* NULL: relays may use pipes. Else why not; the text stays. */
+const char *relay_pipe_why_not(void);
+
 /* ---- sockmap, for the whole process ---- */
 
 /* Descriptors of the maps that plane_splice_open() made; no capability is needed to use them. */

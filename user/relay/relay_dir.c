@@ -287,7 +287,9 @@ static enum relay_engine relay_ready_engine(struct relay_dir *dir)
 			dir->bulk_run_bytes = 0;
 			dir->bulk_bytes = RELAY_PIPE_AGAIN_BYTES;
 			dir->engine_reason =
-			    "no pipe to be had (descriptors, or fs.pipe-user-pages-soft)";
+			    relay_pipe_why_not()
+				? relay_pipe_why_not()
+				: "no pipe to be had (descriptors, or fs.pipe-user-pages-soft)";
 		}
 	}
 	return dir->engine;

@@ -61,7 +61,7 @@ struct relay_pipe *relay_pipe_take(void)
 	struct relay_pipe *relay_pipe = relay_pool;
 
 	if (!relay_pipe)
-		return relay_pipe_new();
+		return relay_pipe_why_not() ? NULL : relay_pipe_new();
 	relay_pool = relay_pipe->next;
 	relay_pool_len--;
 	return relay_pipe;

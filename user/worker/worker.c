@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "health/health.h"
+#include "relay/relay.h"
 #include "stats/stats.h"
 #include "worker/worker_internal.h"
 
@@ -180,6 +181,9 @@ static int worker_init(struct worker *worker, int bundle_fd)
 	err = stats_thread_init();
 	if (err)
 		return err;
+	relay_pipe_prove();
+	if (relay_pipe_why_not())
+		log_warn("streams are not spliced", LOG_TEXT("reason", relay_pipe_why_not()));
 	err = tls_init(true);
 	if (err)
 		return err;

@@ -170,11 +170,12 @@ json_t *worker_status_json(const struct worker_facts *facts)
 		json_array_append_new(origins, worker_status_origin(facts, conf->origins[i]));
 	return json_pack(
 	    "{s:s, s:i, s:I, s:I, s:i, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-	    "s:o, s:o}",
+	    "s:o, s:o, s:o}",
 	    "version", PENSTOCK_VERSION, "pid", (int)getpid(), "generation",
 	    (json_int_t)facts->snapshot->generation, "uptime_s",
 	    (json_int_t)(facts->uptime_ms / 1000), "threads", (int)facts->n_threads, "draining",
-	    facts->is_draining, "sockmap",
+	    facts->is_draining, "pipe",
+	    status_text(relay_pipe_why_not() ? relay_pipe_why_not() : "available"), "sockmap",
 	    status_text(relay_sockmap_why_not() ? relay_sockmap_why_not() : "available"),
 	    "kernel_tls", status_text(status_kernel_tls(conf)), "listeners", listeners, "origins",
 	    origins, "counters", status_counters(), "closes", status_closes(), "alerts_sent",
