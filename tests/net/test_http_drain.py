@@ -111,33 +111,63 @@ def test_drain_finishes_what_is_under_way(lab, start, raw):
     stopper.join(20)
 
 
+class Plain:
+    """A client that asks at once."""
+
+    def __init__(self, sock, request):
+        sock.sendall(request)
+        self.answer = lambda: receive_response(sock)
+
+
+class Tls:
+    """A client that says hello at once, and asks in the segment that ends the handshake."""
+
+    def __init__(self, sock, request, context):
+        self.sock, self.request = sock, request
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname=NAME)
+        with pytest.raises(ssl.SSLWantReadError):
+            self.tls.do_handshake()
+        sock.sendall(self.outgoing.read())
+
+    def call(self, function):
+        while True:
+            try:
+                return function()
+            except ssl.SSLWantReadError:
+                data = self.sock.recv(65536)
+                assert data, "the server closed"
+                self.incoming.write(data)
+
+    def recv(self, size):
+        return self.call(lambda: self.tls.read(size))
+
+    def answer(self):
+        self.call(self.tls.do_handshake)
+        self.tls.write(self.request)
+        self.sock.sendall(self.outgoing.read())
+        return receive_response(self)
+
+
 @pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
 def test_drain_serves_who_waits_in_the_queue(lab, start, raw, authority, is_tls):
     """The worker stands still while clients connect and ask, and hears of them and of the end at once."""
     raw(lambda request, _: length(b"served"))
-    configuration = config(lab, process={"drain_timeout": "20s"})
+    configuration = config(lab, process={"drain_timeout": "60s"}, timeouts={"handshake": "60s"})
     site = authority.issue(NAME)
     if is_tls:
         configuration["listeners"][0]["tls"] = {"certificates": [str(site.bundle)]}
     context = ssl.create_default_context(cafile=str(authority.file))
     daemon = start(configuration)
     worker = daemon.pids()[1]
-    answers = []
-
-    def ask(sock):
-        with context.wrap_socket(sock, server_hostname=NAME) if is_tls else sock as client:
-            client.sendall(f"GET / HTTP/1.1\r\nHost: {NAME}\r\n\r\n".encode())
-            answers.append(receive_response(client))
-
+    request = f"GET / HTTP/1.1\r\nHost: {NAME}\r\n\r\n".encode()
     os.kill(worker, signal.SIGSTOP)
-    clients = [lab.client.connect(lab.node.address, PORT) for _ in range(20)]
-    threads = [threading.Thread(target=ask, args=(sock,), daemon=True) for sock in clients]
-    for thread in threads:
-        thread.start()
+    socks = [lab.client.connect(lab.node.address, PORT) for _ in range(20)]
+    clients = [Tls(sock, request, context) if is_tls else Plain(sock, request) for sock in socks]
     daemon.process.send(signal.SIGTERM)
     daemon.process.wait_line("draining")
     os.kill(worker, signal.SIGCONT)
-    for thread in threads:
-        thread.join(20)
-    assert answers == [("200", b"served")] * len(clients)
+    assert [client.answer() for client in clients] == [("200", b"served")] * len(clients)
+    for sock in socks:
+        sock.close()
     assert daemon.process.wait_end() == 0

@@ -225,7 +225,7 @@ def test_request_that_must_not_be_sent_twice_meets_no_closed_connection(lab, sta
 def test_empty_lines_after_a_request_are_no_request(lab, start, raw):
     """RFC 9112, 2.2. The connection is closed without a word when nothing follows."""
     raw(lambda request, _: length(request.body))
-    start(config(lab, timeouts={"keepalive": "2s", "request": "1s"}))
+    start(config(lab, timeouts={"keepalive": "4s", "request": "4s"}))
     with lab.client.connect(lab.node.address, PORT) as client:
         for _ in range(3):
             client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc\r\n")

@@ -115,7 +115,7 @@ def test_server_speaks_first_beside_names(lab, start_routes, authority):
     server.wait_port(ORIGIN_PORT)
     tls = laboratory.TlsServer(lab.origins[1], authority.issue("web.test"), ORIGIN_PORT)
     daemon = start_routes([{"sni": "web.test", "pass": target(lab, 1)}, {"pass": target(lab, 0)}],
-                          timeouts={"hello": "1s"})
+                          timeouts={"hello": "3s"})
     assert hear(lab.client, lab.node.address) == b"SSH-2.0-lab\r\n"
     assert "CN = web.test" in s_client(lab, "-servername", "web.test")
     with lab.client.connect(lab.node.address, PORT) as client:
