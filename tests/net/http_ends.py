@@ -26,13 +26,13 @@ class Request:
 
 
 def read_chunks(stream):
-    body = b""
+    parts = []
     while True:
         size = int(stream.readline().split(b";")[0], 16)
         part = stream.read(size + 2)
         if size == 0:
-            return body
-        body += part[:-2]
+            return b"".join(parts)
+        parts.append(part[:-2])
 
 
 class RawOrigin:
@@ -104,18 +104,18 @@ def config(lab, routes=None, origins=None, timeouts=None, process=None):
     return {
         "listeners": [{"bind": f"{lab.node.address}:{PORT}", "timeouts": timeouts or {},
                        "routes": routes or [{"to": "raw"}]}],
-        "origins": {"raw": origin_of(lab.origins[0], response="20s"), **(origins or {})},
+        "origins": {"raw": origin_of(lab.origins[0], response="200s"), **(origins or {})},
         "process": {"drain_timeout": "2s", **(process or {})},
     }
 
 
 def curl(lab, path, *options, host=None, check=True, **more):
     """Body, status and what curl said of itself."""
-    arguments = ["-sS", "--max-time", "100", *options]
+    arguments = ["-sS", "--max-time", "600", *options]
     if host:
         arguments += ["-H", f"Host: {host}"]
     url = path if "://" in path else f"http://{lab.node.address}:{PORT}{path}"
-    return lab.client.run("curl", *arguments, url, check=check, timeout_s=120, **more)
+    return lab.client.run("curl", *arguments, url, check=check, timeout_s=620, **more)
 
 
 def talk(lab, data, half_close=True):
