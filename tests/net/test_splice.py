@@ -88,7 +88,7 @@ def in_thread(function, *arguments):
     thread.start()
 
     def wait():
-        thread.join(6 * laboratory.PATIENCE_S)
+        thread.join(30 * laboratory.PATIENCE_S)
         assert result, "the other side did not finish"
         return result[0]
 

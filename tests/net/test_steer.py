@@ -204,8 +204,8 @@ def test_a_gibibyte_arrives_whole(lab, start, web):
                        stdout=out, check=True)
     daemon = start(one_tcp(lab, lab.origins[0]))
     expected = subprocess.run(["sha256sum", str(path)], capture_output=True, text=True, check=True).stdout.split()[0]
-    done = lab.client.run("sh", "-c", f"curl -sS --max-time 120 http://{lab.node.address}/gib | sha256sum",
-                          timeout_s=150)
+    done = lab.client.run("sh", "-c", f"curl -sS --max-time 600 http://{lab.node.address}/gib | sha256sum",
+                          timeout_s=620)
     path.unlink()
     assert done.stdout.split()[0] == expected
     service = daemon.status()["steer"]["services"][0]
@@ -466,7 +466,8 @@ def test_native_xdp_on_both_sides(lab, start, web, echo):
     assert client.recv(100).endswith(b"over")
     counters = daemon.status()["steer"]["counters"]
     assert counters["pass_no_neighbour"] >= 1 and counters["steered_to_client"] == 1
-    done = lab.client.run("sh", "-c", f"curl -sS --max-time 60 http://{lab.node.address}/bulk | sha256sum")
+    done = lab.client.run("sh", "-c", f"curl -sS --max-time 600 http://{lab.node.address}/bulk | sha256sum",
+                          timeout_s=620)
     assert done.stdout.split()[0] == hashlib.sha256(path.read_bytes()).hexdigest()
     # Back to tc in the running daemon: the flow of the client goes on.
     daemon.reload(config(lab, hook="tc"))
