@@ -219,7 +219,6 @@ static struct conn *conn_new(struct conn_thread *thread, const struct conf_liste
 	conn->listener = listener;
 	conn->peer = *peer;
 	conn->accepted_ms = loop_now_ms(thread->loop);
-	conn->active_ms = conn->accepted_ms;
 	timer_init(&conn->timer, conn_expire);
 	task_init(&conn->task, conn_task_run);
 	if (loop_watch(thread->loop, &conn->io.watch, EPOLLIN | EPOLLOUT | EPOLLRDHUP)) {

@@ -62,17 +62,17 @@ static uint64_t conn_pacing_share(const struct conn *conn)
 
 void conn_pace(struct conn *conn)
 {
+	const struct origin_conn *origin = conn_origin(conn);
 	uint64_t share;
 
-	if (!conn->origin || (conn->state != CONN_RELAY && conn->state != CONN_CONNECT))
+	if (!origin || (conn->state != CONN_RELAY && conn->state != CONN_CONNECT))
 		return;
 	share = conn_pacing_share(conn);
-	if (share == conn->pacing_bytes_per_s)
+	if (share == conn->stream->pacing_bytes_per_s)
 		return;
-	conn->pacing_bytes_per_s = share;
+	conn->stream->pacing_bytes_per_s = share;
 	setsockopt(conn->io.watch.fd, SOL_SOCKET, SO_MAX_PACING_RATE, &share, sizeof(share));
-	setsockopt(conn->origin->io.watch.fd, SOL_SOCKET, SO_MAX_PACING_RATE, &share,
-		   sizeof(share));
+	setsockopt(origin->io.watch.fd, SOL_SOCKET, SO_MAX_PACING_RATE, &share, sizeof(share));
 }
 
 void conn_pace_start(struct conn *conn)

@@ -68,6 +68,22 @@ struct conn_certificate {
 	struct route_name names[];
 };
 
+/* What streams alone need. */
+struct conn_stream {
+	struct conn *conn;
+	struct origin_request request;
+	struct origin_conn *origin; /* NULL: not yet */
+	struct relay relay; /* from CONN_RELAY on */
+	uint64_t active_ms; /* when bytes last moved, or one side ended */
+	uint64_t counted_up_bytes; /* of the relay's, what stats and tally know already */
+	uint64_t counted_down_bytes;
+	uint64_t logged_ms; /* when a line was last written about it */
+	uint64_t pacing_bytes_per_s; /* in force on both sockets; 0: none */
+	bool origin_failed;
+	bool is_half_closed; /* noted: its timeout counts from there */
+};
+
+/* Open ones may be many and silent: what not all of them need is allocated when it is. */
 struct conn {
 	struct list node; /* in thread->conns */
 	struct conn_lease *lease;
@@ -80,10 +96,9 @@ struct conn {
 	bool run_again;
 	bool is_tls;
 	bool has_low_water; /* SO_RCVLOWAT is not 1 */
-	bool origin_failed;
 	bool exchange_ended;
 	bool hello_expired; /* the time for a ClientHello is over */
-	bool is_half_closed; /* noted: its timeout counts from there */
+	bool is_counted; /* has a place in the bounds of its source */
 	struct io io; /* the client's */
 	struct addr peer; /* the client: as a PROXY header told, where one did */
 	struct addr *destination; /* that it connected to; NULL: nobody asked yet */
@@ -97,18 +112,10 @@ struct conn {
 	struct timer timer;
 	struct task task;
 	uint64_t accepted_ms;
-	uint64_t active_ms; /* when bytes last moved, or one side ended */
-	uint64_t counted_up_bytes; /* of the relay's, what stats and tally know already */
-	uint64_t counted_down_bytes;
 	size_t peeked_bytes;
-	struct origin_request origin_request;
-	struct origin_conn *origin;
-	struct relay relay; /* from CONN_RELAY on */
-	struct exchange *exchange;
+	struct conn_stream *stream; /* from CONN_CONNECT on */
+	struct exchange *exchange; /* from CONN_HTTP on */
 	struct stream_value *live; /* its slot in the live table; NULL: none was free */
-	bool is_counted; /* has a place in the bounds of its source */
-	uint64_t logged_ms; /* when a line was last written about it */
-	uint64_t pacing_bytes_per_s; /* in force on both sockets; 0: none */
 };
 
 /* Drives the state machine as far as it goes now. The connection may be gone afterwards. */
@@ -121,6 +128,12 @@ enum conn_state conn_end(struct conn *conn, enum close_reason reason);
 void conn_close(struct conn *conn, enum close_reason reason);
 
 void conn_arm(struct conn *conn, uint64_t delay_ms);
+
+/* Of a stream; NULL: it has none, or not yet. */
+static inline struct origin_conn *conn_origin(const struct conn *conn)
+{
+	return conn->stream ? conn->stream->origin : NULL;
+}
 
 /* May its listener, in this thread, have one more TLS handshake under way? */
 bool conn_has_room_for_handshake(const struct conn *conn);

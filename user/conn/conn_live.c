@@ -68,11 +68,11 @@ static __u8 live_tls(const struct io *io)
 
 void conn_live_tls(struct conn *conn)
 {
-	const struct io *origin = conn->origin ? &conn->origin->io : NULL;
+	const struct origin_conn *origin = conn_origin(conn);
 
 	if (conn->live)
 		conn->live->tls =
-		    (__u8)(live_tls(&conn->io) | (origin ? live_tls(origin) << 4 : 0));
+		    (__u8)(live_tls(&conn->io) | (origin ? live_tls(&origin->io) << 4 : 0));
 }
 
 static __u8 live_engine(const struct relay_dir *dir)
@@ -99,20 +99,21 @@ static void live_set_why(struct stream_value *live, const char *why)
 
 void conn_live_relayed(struct conn *conn)
 {
-	const struct relay_dir *up = &conn->relay.up, *down = &conn->relay.down;
+	const struct conn_stream *stream = conn->stream;
+	const struct relay_dir *up = &stream->relay.up, *down = &stream->relay.down;
 	const struct relay_dir *busier = up->delivered_bytes > down->delivered_bytes ? up : down;
 	struct stream_value *live = conn->live;
 
 	if (!live)
 		return;
 	if (live->engine_up == STREAM_ENGINE_NONE)
-		live_set_addr(origin_conn_addr(conn->origin), live->origin_addr,
+		live_set_addr(origin_conn_addr(stream->origin), live->origin_addr,
 			      &live->origin_port);
 	live->engine_up = live_engine(up);
 	live->engine_down = live_engine(down);
 	live->bytes_up = up->delivered_bytes;
 	live->bytes_down = down->delivered_bytes;
-	live->active_ns = conn->active_ms * 1000000;
+	live->active_ns = stream->active_ms * 1000000;
 	live_set_why(live, busier->engine_reason ? busier->engine_reason
 			   : busier == up	 ? down->engine_reason
 						 : up->engine_reason);
@@ -151,23 +152,26 @@ static void live_refresh(struct conn *conn, uint64_t now_ms)
 {
 	/* Since the last tick, which may have been a little late. */
 	uint64_t lately_ns = (CONN_TICK_MS + CONN_TICK_MS / 8) * 1000000ULL;
+	const struct origin_conn *origin = conn_origin(conn);
 	bool is_active = conn->live && conn->live->active_ns + lately_ns > now_ms * 1000000;
 
 	if (!is_active)
 		return;
 	conn->live->client_rtt_us = live_rtt_us(conn->io.watch.fd);
-	if (conn->origin)
-		conn->live->origin_rtt_us = live_rtt_us(conn->origin->io.watch.fd);
+	if (origin)
+		conn->live->origin_rtt_us = live_rtt_us(origin->io.watch.fd);
 }
 
 static void live_log_long(struct conn *conn, uint64_t now_ms)
 {
 	uint64_t interval_ms = conn->lease->snapshot->conf->log_interval_s * 1000ULL;
-	uint64_t since_ms = conn->logged_ms ? conn->logged_ms : conn->accepted_ms;
+	struct conn_stream *stream = conn->stream;
 
-	if (interval_ms == 0 || conn->state != CONN_RELAY || now_ms - since_ms < interval_ms)
+	if (interval_ms == 0 || conn->state != CONN_RELAY)
 		return;
-	conn->logged_ms = now_ms;
+	if (now_ms - MAX(stream->logged_ms, conn->accepted_ms) < interval_ms)
+		return;
+	stream->logged_ms = now_ms;
 	conn_log_open(conn);
 }
 

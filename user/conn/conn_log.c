@@ -31,26 +31,30 @@ static struct str conn_tls_text(const struct conn *conn, const struct io *io)
 /* What kept TLS of the client, or else of the origin, from the kernel. */
 static struct str conn_why_user_tls(const struct conn *conn)
 {
+	const struct origin_conn *origin = conn_origin(conn);
+
 	if (conn->route->lane != CONF_LANE_TERMINATE)
 		return conn_text(NULL);
-	if (conn->io.why_not_kernel || !conn->origin)
+	if (conn->io.why_not_kernel || !origin)
 		return conn_text(conn->io.why_not_kernel);
-	return conn_text(conn->origin->io.why_not_kernel);
+	return conn_text(origin->io.why_not_kernel);
 }
 
 static void conn_log_stream(const struct conn *conn, const char *peer, const char *reason)
 {
-	const struct relay *relay = &conn->relay;
+	static const struct relay no_relay;
+	const struct relay *relay = conn->stream ? &conn->stream->relay : &no_relay;
+	const struct origin_conn *origin = conn_origin(conn);
 
 	log_info(
 	    "connection", LOG_TEXT("listener", conn->listener->name), LOG_TEXT("client", peer),
 	    LOG_STR("sni", conn_text(conn->sni)),
 	    LOG_TEXT("lane", conf_lane_word(conn->route->lane)),
 	    LOG_TEXT("origin", conn->route->origin->name),
-	    LOG_STR("server", conn_text(conn->origin ? conn->origin->server_text : NULL)),
+	    LOG_STR("server", conn_text(origin ? origin->server_text : NULL)),
 	    LOG_STR("client_tls", conn_tls_text(conn, &conn->io)),
 	    LOG_STR("client_cert", conn_subject(conn)),
-	    LOG_STR("origin_tls", conn->origin ? conn_tls_text(conn, &conn->origin->io) : STR("-")),
+	    LOG_STR("origin_tls", origin ? conn_tls_text(conn, &origin->io) : STR("-")),
 	    LOG_STR("user_tls_reason", conn_why_user_tls(conn)),
 	    LOG_TEXT("relay_up", relay_engine_word(relay->up.engine)),
 	    LOG_TEXT("relay_down", relay_engine_word(relay->down.engine)),
