@@ -178,6 +178,7 @@ void conn_close(struct conn *conn, enum close_reason reason)
 	free(conn->detail);
 	conn_live_stop(conn);
 	conn_give_place(conn);
+	conn_peer_done(conn);
 	conn_leave_thread(conn);
 	free(conn);
 }
@@ -217,11 +218,12 @@ static struct conn *conn_new(struct conn_thread *thread, const struct conf_liste
 	conn->io.writable = true;
 	conn->lease = thread->lease;
 	conn->listener = listener;
-	conn->peer = *peer;
 	conn->accepted_ms = loop_now_ms(thread->loop);
 	timer_init(&conn->timer, conn_expire);
 	task_init(&conn->task, conn_task_run);
-	if (loop_watch(thread->loop, &conn->io.watch, EPOLLIN | EPOLLOUT | EPOLLRDHUP)) {
+	if (conn_set_peer(conn, peer) ||
+	    loop_watch(thread->loop, &conn->io.watch, EPOLLIN | EPOLLOUT | EPOLLRDHUP)) {
+		conn_peer_done(conn);
 		free(conn);
 		return NULL;
 	}

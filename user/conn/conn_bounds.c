@@ -13,6 +13,7 @@ bool conn_take_place(struct conn *conn, enum close_reason *ret_reason)
 	struct limit_table *table = conn->lease->thread->shared->limits;
 	uint64_t scope = conn->lease->quotas[conn->listener->index]->scope;
 	enum limit_verdict verdict;
+	struct addr room;
 	bool is_counted;
 
 	*ret_reason = CLOSE_LIMIT_RATE;
@@ -25,8 +26,8 @@ bool conn_take_place(struct conn *conn, enum close_reason *ret_reason)
 	}
 	if (!source.connections && !source.rate_per_s)
 		return true;
-	verdict =
-	    limit_take(table, scope, &conn->peer, &source, conn->accepted_ms, &conn->is_counted);
+	verdict = limit_take(table, scope, conn_peer(conn, &room), &source, conn->accepted_ms,
+			     &conn->is_counted);
 	if (verdict == LIMIT_TOO_MANY)
 		*ret_reason = CLOSE_LIMIT_SOURCE;
 	return verdict == LIMIT_OK;
@@ -35,9 +36,10 @@ bool conn_take_place(struct conn *conn, enum close_reason *ret_reason)
 void conn_give_place(struct conn *conn)
 {
 	uint64_t scope = conn->lease->quotas[conn->listener->index]->scope;
+	struct addr room;
 
 	if (conn->is_counted)
-		limit_give(conn->lease->thread->shared->limits, scope, &conn->peer);
+		limit_give(conn->lease->thread->shared->limits, scope, conn_peer(conn, &room));
 	conn->is_counted = false;
 }
 

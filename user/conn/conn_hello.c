@@ -30,14 +30,16 @@ static void conn_refuse_name(struct conn *conn)
 	conn_discard_input(conn);
 }
 
-static struct route_seen conn_seen(const struct conn *conn, const struct client_hello *hello)
+/* Before anything of the ClientHello is kept. */
+static struct route_seen conn_seen_at_first(const struct conn *conn,
+					    const struct client_hello *hello, struct addr *room)
 {
 	return (struct route_seen){
 	    .is_tls = conn->is_tls,
 	    .sni = str_from(hello->sni),
 	    .alpn = hello->alpn,
 	    .alpn_len = hello->alpn_len_bytes,
-	    .source = &conn->peer,
+	    .source = conn_peer(conn, room),
 	    .destination = conn->destination,
 	};
 }
@@ -59,7 +61,7 @@ static int conn_keep_hello(struct conn *conn, const struct client_hello *hello)
 	if (!conn->alpn)
 		return -ENOMEM;
 	memcpy(conn->alpn, hello->alpn, hello->alpn_len_bytes);
-	conn->alpn_len = hello->alpn_len_bytes;
+	conn->alpn_len = (uint16_t)hello->alpn_len_bytes;
 	return 0;
 }
 
@@ -105,7 +107,8 @@ static void conn_explain_clear(struct conn *conn)
 /* Where a connection whose first bytes are known goes. */
 static enum conn_state conn_choose_lane(struct conn *conn, const struct client_hello *hello)
 {
-	struct route_seen seen = conn_seen(conn, hello);
+	struct addr peer;
+	struct route_seen seen = conn_seen_at_first(conn, hello, &peer);
 
 	conn->route = route_connection(conn->listener, &seen);
 	if (conn_keep_hello(conn, hello))
@@ -124,15 +127,8 @@ static enum conn_state conn_choose_lane(struct conn *conn, const struct client_h
 
 const struct conf_route *conn_find_stream_route(const struct conn *conn)
 {
-	struct route_seen seen = {
-	    .is_tls = true,
-	    .sni = conn->sni ? str_from(conn->sni) : STR(""),
-	    .alpn = conn->alpn,
-	    .alpn_len = conn->alpn_len,
-	    .source = &conn->peer,
-	    .destination = conn->destination,
-	    .certificate = conn->certificate ? &conn->certificate->route : NULL,
-	};
+	struct addr peer;
+	struct route_seen seen = conn_seen(conn, &peer);
 
 	return route_stream(conn->listener, &seen);
 }
@@ -140,16 +136,19 @@ const struct conf_route *conn_find_stream_route(const struct conn *conn)
 static bool conn_is_allowed(const struct conn *conn)
 {
 	const struct conf_listener *listener = conn->listener;
+	struct addr room;
+	const struct addr *peer = conn_peer(conn, &room);
 
-	if (conf_nets_contain(&listener->deny, &conn->peer))
+	if (conf_nets_contain(&listener->deny, peer))
 		return false;
-	return listener->allow.n_nets == 0 || conf_nets_contain(&listener->allow, &conn->peer);
+	return listener->allow.n_nets == 0 || conf_nets_contain(&listener->allow, peer);
 }
 
 enum conn_state conn_admit(struct conn *conn)
 {
 	static const struct client_hello no_hello;
 	struct route_seen seen;
+	struct addr peer;
 	enum close_reason reason;
 
 	if (!conn_is_allowed(conn)) {
@@ -160,7 +159,7 @@ enum conn_state conn_admit(struct conn *conn)
 		return conn_end(conn, reason);
 	if (route_needs_destination(conn->listener) && conn_learn_destination(conn))
 		return conn_end(conn, CLOSE_OUT_OF_MEMORY);
-	seen = conn_seen(conn, &no_hello);
+	seen = conn_seen_at_first(conn, &no_hello, &peer);
 	if (route_needs_client_hello(conn->listener, &seen))
 		return CONN_HELLO;
 	conn->is_tls = conn->listener->tls != NULL;
@@ -174,7 +173,8 @@ enum conn_state conn_admit(struct conn *conn)
 static enum conn_state conn_choose_for_silent(struct conn *conn)
 {
 	static const struct client_hello no_hello;
-	struct route_seen seen = conn_seen(conn, &no_hello);
+	struct addr peer;
+	struct route_seen seen = conn_seen_at_first(conn, &no_hello, &peer);
 	const struct conf_route *route = route_connection(conn->listener, &seen);
 
 	if (conn->lease->thread->is_draining)
@@ -227,7 +227,7 @@ enum conn_state conn_step_hello(struct conn *conn)
 		return conn_peek_failed(conn, n, CONN_HELLO);
 	/* All that is there was seen: only a further segment, or the end, makes another event. */
 	conn->io.readable = false;
-	conn->peeked_bytes = (size_t)n;
+	conn->peeked_bytes = (uint32_t)n;
 	switch (classify_client_hello((const uint8_t *)scratch, (size_t)n, &hello)) {
 	case CLASSIFY_NEED_MORE:
 		conn_wake_at(conn, classify_needed_bytes((const uint8_t *)scratch, (size_t)n));

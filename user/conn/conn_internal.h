@@ -68,6 +68,17 @@ struct conn_certificate {
 	struct route_name names[];
 };
 
+/* An address in as much room as IP needs. conn_peer() gives it back. */
+union conn_peer {
+	struct sockaddr sa;
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+	struct {
+		sa_family_t family; /* any but those of the other two */
+		struct addr *whole;
+	} other;
+};
+
 /* What streams alone need. */
 struct conn_stream {
 	struct conn *conn;
@@ -91,6 +102,8 @@ struct conn {
 	const struct conf_route *route; /* of streams: final; else the first that could serve */
 	enum conn_state state;
 	enum close_reason reason; /* why CONN_CLOSED was entered */
+	uint32_t peeked_bytes;
+	uint16_t alpn_len;
 	bool is_running; /* inside conn_run(): a callback asks for another round instead of
 			    recursing */
 	bool run_again;
@@ -100,19 +113,17 @@ struct conn {
 	bool hello_expired; /* the time for a ClientHello is over */
 	bool is_counted; /* has a place in the bounds of its source */
 	struct io io; /* the client's */
-	struct addr peer; /* the client: as a PROXY header told, where one did */
+	union conn_peer peer; /* the client: as a PROXY header told, where one did */
 	struct addr *destination; /* that it connected to; NULL: nobody asked yet */
 	char *sni; /* lower case; NULL where none */
 	uint8_t *alpn; /* what the ClientHello offers, as route_seen has it; NULL where nobody will
 			  ask */
-	size_t alpn_len;
 	struct conn_certificate *certificate; /* NULL: the client has shown none */
 	struct conn_facts *facts; /* NULL until an origin is to be told */
 	char *detail; /* of a failure, for the log */
 	struct timer timer;
 	struct task task;
 	uint64_t accepted_ms;
-	size_t peeked_bytes;
 	struct conn_stream *stream; /* from CONN_CONNECT on */
 	struct exchange *exchange; /* from CONN_HTTP on */
 	struct stream_value *live; /* its slot in the live table; NULL: none was free */
@@ -168,6 +179,16 @@ void conn_discard_input(struct conn *conn);
 /* Fills conn->destination, where it is not yet. 0 or -errno. */
 int conn_learn_destination(struct conn *conn) MUST_CHECK;
 
+/* Who the client is, in `room` or elsewhere in the connection. */
+const struct addr *conn_peer(const struct conn *conn, struct addr *room);
+
+/* 0 or -ENOMEM: it is as before. */
+int conn_set_peer(struct conn *conn, const struct addr *peer) MUST_CHECK;
+void conn_peer_done(struct conn *conn);
+
+/* What routes see of it; `room` for its address. */
+struct route_seen conn_seen(const struct conn *conn, struct addr *room);
+
 /* For the origin's PROXY header; as long as the connection. NULL: no memory. */
 const struct proxy_facts *conn_facts(struct conn *conn);
 
@@ -184,7 +205,7 @@ void conn_refresh_relay(struct conn *conn);
  */
 int conn_take_certificate(struct conn *conn) MUST_CHECK;
 
-/* As struct exchange_client has it; `owner` is a connection with a certificate. */
+/* As struct exchange_client_ops has it; `owner` is a connection with a certificate. */
 int conn_certificate_lines(void *owner, const struct conf_route *route,
 			   struct str *ret_lines) MUST_CHECK;
 void conn_free_certificate(struct conn *conn);

@@ -30,11 +30,12 @@ void conn_live_start(struct conn *conn)
 {
 	struct conn_thread *thread = conn->lease->thread;
 	struct stream_value *live = flows_take(thread->shared->flows, thread->number);
+	struct addr room;
 
 	conn->live = live;
 	if (!live)
 		return;
-	live_set_addr(&conn->peer, live->client_addr, &live->client_port);
+	live_set_addr(conn_peer(conn, &room), live->client_addr, &live->client_port);
 	live->listener = (__u32)conn->listener->index;
 	live->created_ns = clock_now_us() * 1000;
 	live->active_ns = live->created_ns;
@@ -43,10 +44,11 @@ void conn_live_start(struct conn *conn)
 void conn_live_route(struct conn *conn)
 {
 	struct stream_value *live = conn->live;
+	struct addr room;
 
 	if (!live)
 		return;
-	live_set_addr(&conn->peer, live->client_addr, &live->client_port);
+	live_set_addr(conn_peer(conn, &room), live->client_addr, &live->client_port);
 	live->route = (__u32)(conn->route - conn->listener->routes);
 	live->lane =
 	    conn->route->lane == CONF_LANE_SPLICE ? STREAM_LANE_SPLICE : STREAM_LANE_TERMINATE;

@@ -40,28 +40,34 @@ static struct str conn_why_user_tls(const struct conn *conn)
 	return conn_text(origin->io.why_not_kernel);
 }
 
+static const char *conn_format_peer(const struct conn *conn, char text[ADDR_TEXT_MAX])
+{
+	struct addr room;
+
+	return addr_format(conn_peer(conn, &room), text);
+}
+
 static void conn_log_stream(const struct conn *conn, const char *peer, const char *reason)
 {
 	static const struct relay no_relay;
 	const struct relay *relay = conn->stream ? &conn->stream->relay : &no_relay;
 	const struct origin_conn *origin = conn_origin(conn);
 
-	log_info(
-	    "connection", LOG_TEXT("listener", conn->listener->name), LOG_TEXT("client", peer),
-	    LOG_STR("sni", conn_text(conn->sni)),
-	    LOG_TEXT("lane", conf_lane_word(conn->route->lane)),
-	    LOG_TEXT("origin", conn->route->origin->name),
-	    LOG_STR("server", conn_text(origin ? origin->server_text : NULL)),
-	    LOG_STR("client_tls", conn_tls_text(conn, &conn->io)),
-	    LOG_STR("client_cert", conn_subject(conn)),
-	    LOG_STR("origin_tls", origin ? conn_tls_text(conn, &origin->io) : STR("-")),
-	    LOG_STR("user_tls_reason", conn_why_user_tls(conn)),
-	    LOG_TEXT("relay_up", relay_engine_word(relay->up.engine)),
-	    LOG_TEXT("relay_down", relay_engine_word(relay->down.engine)),
-	    LOG_INT("bytes_up", relay->up.delivered_bytes),
-	    LOG_INT("bytes_down", relay->down.delivered_bytes),
-	    LOG_INT("duration_ms", loop_now_ms(conn_loop(conn)) - conn->accepted_ms),
-	    LOG_TEXT("reason", reason), LOG_STR("detail", conn_text(conn->detail)));
+	log_info("connection", LOG_TEXT("listener", conn->listener->name), LOG_TEXT("client", peer),
+		 LOG_STR("sni", conn_text(conn->sni)),
+		 LOG_TEXT("lane", conf_lane_word(conn->route->lane)),
+		 LOG_TEXT("origin", conn->route->origin->name),
+		 LOG_STR("server", conn_text(origin ? origin->server_text : NULL)),
+		 LOG_STR("client_tls", conn_tls_text(conn, &conn->io)),
+		 LOG_STR("client_cert", conn_subject(conn)),
+		 LOG_STR("origin_tls", origin ? conn_tls_text(conn, &origin->io) : STR("-")),
+		 LOG_STR("user_tls_reason", conn_why_user_tls(conn)),
+		 LOG_TEXT("relay_up", relay_engine_word(relay->up.engine)),
+		 LOG_TEXT("relay_down", relay_engine_word(relay->down.engine)),
+		 LOG_INT("bytes_up", relay->up.delivered_bytes),
+		 LOG_INT("bytes_down", relay->down.delivered_bytes),
+		 LOG_INT("duration_ms", loop_now_ms(conn_loop(conn)) - conn->accepted_ms),
+		 LOG_TEXT("reason", reason), LOG_STR("detail", conn_text(conn->detail)));
 }
 
 void conn_log_open(const struct conn *conn)
@@ -69,7 +75,7 @@ void conn_log_open(const struct conn *conn)
 	char peer[ADDR_TEXT_MAX];
 
 	if (conn_logs_access(conn))
-		conn_log_stream(conn, addr_format(&conn->peer, peer), "open");
+		conn_log_stream(conn, conn_format_peer(conn, peer), "open");
 }
 
 /* Ends that are everyday life of HTTP connections say nothing that the requests' own lines did not.
@@ -86,7 +92,7 @@ void conn_log_closed(const struct conn *conn)
 
 	if (!conn_logs_access(conn))
 		return;
-	addr_format(&conn->peer, peer);
+	conn_format_peer(conn, peer);
 	if (conn->route && conf_route_is_stream(conn->route)) {
 		conn_log_stream(conn, peer, close_reason_word(conn->reason));
 		return;
@@ -107,7 +113,7 @@ void conn_log_request(const struct conn *conn, const struct exchange_record *rec
 
 	if (!conn_logs_access(conn))
 		return;
-	addr_format(&conn->peer, peer);
+	conn_format_peer(conn, peer);
 	log_info(
 	    "request", LOG_TEXT("listener", conn->listener->name), LOG_TEXT("client", peer),
 	    LOG_STR("method", record->method), LOG_STR("host", record->host),

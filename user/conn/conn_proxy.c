@@ -53,7 +53,9 @@ enum conn_state conn_peek_failed(struct conn *conn, ssize_t n, enum conn_state s
 
 enum conn_state conn_step_new(struct conn *conn)
 {
-	if (conf_nets_contain(&conn->listener->proxy_from, &conn->peer))
+	struct addr room;
+
+	if (conf_nets_contain(&conn->listener->proxy_from, conn_peer(conn, &room)))
 		return CONN_PROXY;
 	return conn_admit(conn);
 }
@@ -67,8 +69,7 @@ static int conn_take_told(struct conn *conn, const struct proxy_header *header)
 	if (!conn->destination)
 		return -ENOMEM;
 	*conn->destination = header->destination;
-	conn->peer = header->source;
-	return 0;
+	return conn_set_peer(conn, &header->source);
 }
 
 /* Takes exactly the header from the socket: what follows is the client's. */
@@ -92,7 +93,7 @@ enum conn_state conn_step_proxy(struct conn *conn)
 		return conn_peek_failed(conn, n, CONN_PROXY);
 	/* All that matters was seen: only a further segment, or the end, makes another event. */
 	conn->io.readable = false;
-	conn->peeked_bytes = (size_t)n;
+	conn->peeked_bytes = (uint32_t)n;
 	switch (proxy_protocol_parse((const uint8_t *)scratch, (size_t)n, &header)) {
 	case PROXY_NEED_MORE:
 		return conn->io.peer_closed ? conn_end(conn, CLOSE_CLIENT_ABORT) : CONN_PROXY;

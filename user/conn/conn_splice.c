@@ -62,6 +62,7 @@ static int conn_start_stream(struct conn *conn)
 {
 	struct conn_stream *stream = calloc(1, sizeof(*stream));
 	struct origin_request *request;
+	struct addr room;
 
 	if (!stream)
 		return -1;
@@ -73,7 +74,7 @@ static int conn_start_stream(struct conn *conn)
 	request->is_passed = conn->route->lane == CONF_LANE_SPLICE;
 	/* A ClientHello that ends here is nothing that the origin will hear. */
 	request->writes_first = conn->peeked_bytes > 0 && (request->is_passed || !conn->is_tls);
-	request->client = &conn->peer;
+	request->client = conn_peer(conn, &room);
 	if (conn->route->origin->proxy_protocol)
 		request->facts = conn_facts(conn);
 	origin_acquire(origin_view_get(conn->lease->origins, conn->route->origin), request);

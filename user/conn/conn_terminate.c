@@ -114,25 +114,33 @@ static const struct proxy_facts *conn_get_facts(void *owner)
 	return conn_facts(owner);
 }
 
+static const struct addr *conn_get_peer(void *owner, struct addr *room)
+{
+	return conn_peer(owner, room);
+}
+
+static struct route_seen conn_get_seen(void *owner, struct addr *room)
+{
+	return conn_seen(owner, room);
+}
+
 static int conn_start_exchange(struct conn *conn)
 {
-	struct exchange_client client = {
-	    .io = &conn->io,
-	    .loop = conn_loop(conn),
-	    .listener = conn->listener,
-	    .origins = conn->lease->origins,
-	    .peer = conn->peer,
-	    .sni = conn->sni ? str_from(conn->sni) : STR(""),
-	    .destination = conn->destination,
-	    .alpn = conn->alpn,
-	    .alpn_len = conn->alpn_len,
-	    .is_tls = conn->is_tls,
-	    .certificate = conn->certificate ? &conn->certificate->route : NULL,
-	    .owner = conn,
+	static const struct exchange_client_ops ops = {
+	    .get_peer = conn_get_peer,
+	    .get_seen = conn_get_seen,
 	    .get_certificate_lines = conn_certificate_lines,
 	    .get_facts = conn_get_facts,
 	    .on_request = conn_request_done,
 	    .on_end = conn_exchange_ended,
+	};
+	struct exchange_client client = {
+	    .ops = &ops,
+	    .owner = conn,
+	    .io = &conn->io,
+	    .loop = conn_loop(conn),
+	    .listener = conn->listener,
+	    .origins = conn->lease->origins,
 	};
 
 	conn->exchange = exchange_new(&client);

@@ -5,6 +5,7 @@
  * exchange_reply.c.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/bug.h"
 #include "exchange/exchange_internal.h"
@@ -94,7 +95,7 @@ static void exchange_report_end(struct exchange *exchange)
 	timer_cancel(&exchange->timer);
 	task_cancel(&exchange->task);
 	exchange_finish_request(exchange, exchange->end_reason);
-	exchange->client.on_end(exchange->client.owner, exchange->end_reason);
+	exchange->client.ops->on_end(exchange->client.owner, exchange->end_reason);
 }
 
 void exchange_run(struct exchange *exchange)
@@ -191,20 +192,29 @@ static void exchange_on_task(struct task *task)
 	exchange_run(container_of(task, struct exchange, task));
 }
 
+/* RFC 7239 section 6.3 has a word for a client without an address. */
+static const char *exchange_format_client(const struct exchange_client *client,
+					  char text[ADDR_TEXT_MAX])
+{
+	struct addr room;
+	const struct addr *peer = client->ops->get_peer(client->owner, &room);
+
+	if (peer->len == 0 || peer->sa.sa_family == AF_UNIX)
+		return "unknown";
+	return addr_format_host(peer, text);
+}
+
 struct exchange *exchange_new(const struct exchange_client *client)
 {
-	struct exchange *exchange = calloc(1, sizeof(*exchange));
-	char text[ADDR_TEXT_MAX];
+	char room[ADDR_TEXT_MAX];
+	const char *text = exchange_format_client(client, room);
+	size_t text_bytes = strlen(text) + 1;
+	struct exchange *exchange = calloc(1, sizeof(*exchange) + text_bytes);
 
 	if (!exchange)
 		return NULL;
 	exchange->client = *client;
-	/* RFC 7239 section 6.3 has a word for a client without an address. */
-	if (client->peer.len == 0 || client->peer.sa.sa_family == AF_UNIX)
-		strcpy(exchange->client_text, "unknown");
-	else
-		memccpy(exchange->client_text, addr_format_host(&client->peer, text), 0,
-			sizeof(exchange->client_text) - 1);
+	memcpy(exchange->client_text, text, text_bytes);
 	timer_init(&exchange->timer, exchange_on_timer);
 	task_init(&exchange->task, exchange_on_task);
 	exchange_set_deadline(exchange, client->listener->request_timeout_ms);

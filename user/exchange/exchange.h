@@ -42,21 +42,13 @@ struct exchange_record {
 	uint64_t first_byte_us; /* until the response head came; 0: it did not */
 };
 
-struct exchange_client {
-	struct io *io;
-	struct loop *loop;
-	const struct conf_listener *listener;
-	struct origin_view *origins;
-	struct addr peer;
-	struct str sni; /* "" where none; as what else is pointed to, lives as long as the exchange
-			 */
-	const struct addr *destination; /* that the client connected to; NULL: no route looks at it
-					 */
-	const uint8_t *alpn; /* as route_seen has it */
-	size_t alpn_len;
-	bool is_tls;
-	const struct route_certificate *certificate; /* of the client; NULL: none was shown */
-	void *owner;
+/* What an exchange asks of its owner, who has it in any case. */
+struct exchange_client_ops {
+	/* The client's address, in `room` or elsewhere. */
+	const struct addr *(*get_peer)(void *owner, struct addr *room);
+	/* What routes look at; `room` for the client's address. What is pointed to else lives as
+	 * long as the exchange. */
+	struct route_seen (*get_seen)(void *owner, struct addr *room);
 	/* What the route's origin is told of the certificate: header lines, each with its CRLF, for
 	 * the time until the next call. Asked only where one was shown. 0 or -ENOMEM. */
 	int (*get_certificate_lines)(void *owner, const struct conf_route *route,
@@ -67,6 +59,15 @@ struct exchange_client {
 	void (*on_request)(void *owner, const struct exchange_record *record);
 	/* Last call: the connection is to be closed. The owner frees the exchange, now or later. */
 	void (*on_end)(void *owner, enum close_reason reason);
+};
+
+struct exchange_client {
+	const struct exchange_client_ops *ops;
+	void *owner;
+	struct io *io;
+	struct loop *loop;
+	const struct conf_listener *listener;
+	struct origin_view *origins;
 };
 
 /* Waits for the first request; call exchange_run() at once. NULL: no memory. */

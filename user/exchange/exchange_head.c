@@ -27,18 +27,18 @@ void exchange_begin_request(struct exchange *exchange)
 
 /* `route` may be NULL: the head is for the record then. NULL: no memory. */
 static struct turn *turn_new(struct exchange *exchange, const struct h1_request *request,
-			     const struct conf_route *route)
+			     const struct conf_route *route, const struct route_seen *seen)
 {
 	const struct exchange_client *client = &exchange->client;
 	struct h1_origin_facts facts = {
 	    .client = str_from(exchange->client_text),
-	    .proto = client->is_tls ? STR("https") : STR("http"),
+	    .proto = seen->is_tls ? STR("https") : STR("http"),
 	    .lines = STR(""),
 	};
 	struct turn *turn;
 
-	if (client->certificate && route && route->cert_headers &&
-	    client->get_certificate_lines(client->owner, route, &facts.lines))
+	if (seen->certificate && route && route->cert_headers &&
+	    client->ops->get_certificate_lines(client->owner, route, &facts.lines))
 		return NULL;
 	turn = malloc(sizeof(*turn) + h1_request_bound(request, &facts));
 	if (!turn)
@@ -57,19 +57,10 @@ static struct turn *turn_new(struct exchange *exchange, const struct h1_request 
 }
 
 /* 0 or -ENOMEM; the route is NULL where none matches or the path has a fault. */
-static int exchange_find_route(const struct exchange *exchange, const struct h1_request *request,
+static int exchange_find_route(const struct exchange *exchange, const struct route_seen *seen,
+			       const struct h1_request *request,
 			       const struct conf_route **ret_route, enum h1_fault *ret_fault)
 {
-	const struct exchange_client *client = &exchange->client;
-	struct route_seen seen = {
-	    .is_tls = client->is_tls,
-	    .sni = client->sni,
-	    .alpn = client->alpn,
-	    .alpn_len = client->alpn_len,
-	    .source = &client->peer,
-	    .destination = client->destination,
-	    .certificate = client->certificate,
-	};
 	struct str path = request->path;
 	char *buffer = NULL;
 
@@ -82,8 +73,8 @@ static int exchange_find_route(const struct exchange *exchange, const struct h1_
 	}
 	*ret_fault = h1_path_normalise(path, buffer, &path);
 	if (!*ret_fault)
-		*ret_route =
-		    route_request(client->listener, &seen, h1_host_name(request->host), path);
+		*ret_route = route_request(exchange->client.listener, seen,
+					   h1_host_name(request->host), path);
 	free(buffer);
 	return 0;
 }
@@ -125,16 +116,18 @@ static void exchange_on_ready(struct origin_request *wish, struct origin_conn *c
 enum exchange_state exchange_acquire(struct exchange *exchange)
 {
 	struct turn *turn = exchange->turn;
-	struct origin *origin = origin_view_get(exchange->client.origins, turn->route->origin);
+	const struct exchange_client *client = &exchange->client;
+	struct origin *origin = origin_view_get(client->origins, turn->route->origin);
+	struct addr room;
 
 	turn->is_answered = false;
 	turn->wish.on_ready = exchange_on_ready;
-	turn->wish.client = &exchange->client.peer;
+	turn->wish.client = client->ops->get_peer(client->owner, &room);
 	turn->wish.writes_first = true;
 	turn->wish.must_be_alive =
 	    turn->request.kind != H1_BODY_NONE || !h1_method_is_idempotent(turn->method);
 	if (turn->route->origin->proxy_protocol)
-		turn->wish.facts = exchange->client.get_facts(exchange->client.owner);
+		turn->wish.facts = client->ops->get_facts(client->owner);
 	origin_acquire(origin, &turn->wish);
 	return EXCHANGE_ACQUIRE;
 }
@@ -145,13 +138,16 @@ static enum exchange_state exchange_start_turn(struct exchange *exchange,
 					       const struct h1_request *request, const char *data,
 					       size_t len_bytes)
 {
+	const struct exchange_client *client = &exchange->client;
 	size_t head_bytes = request->head.len_bytes;
 	const struct conf_route *route;
+	struct addr room;
+	struct route_seen seen = client->ops->get_seen(client->owner, &room);
 	enum h1_fault fault;
-	int err = exchange_find_route(exchange, request, &route, &fault);
+	int err = exchange_find_route(exchange, &seen, request, &route, &fault);
 
 	if (!err)
-		exchange->turn = turn_new(exchange, request, route);
+		exchange->turn = turn_new(exchange, request, route, &seen);
 	if (!exchange->turn)
 		return exchange_end(exchange, CLOSE_OUT_OF_MEMORY);
 	exchange->request_bytes = head_bytes;
@@ -236,7 +232,7 @@ static enum exchange_state exchange_head_ended(struct exchange *exchange)
 {
 	exchange->client_ended = true;
 	exchange->end_reason = exchange->is_request ? CLOSE_CLIENT_ABORT : CLOSE_DONE;
-	return exchange->client.is_tls ? EXCHANGE_SHUT : EXCHANGE_ENDED;
+	return io_is_plain(exchange->client.io) ? EXCHANGE_ENDED : EXCHANGE_SHUT;
 }
 
 /*

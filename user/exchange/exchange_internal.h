@@ -70,7 +70,6 @@ struct turn {
 
 struct exchange {
 	struct exchange_client client;
-	char client_text[64]; /* the address, for X-Forwarded-For */
 	enum exchange_state state;
 	enum close_reason end_reason; /* why EXCHANGE_ENDED was entered */
 	bool is_running;
@@ -80,6 +79,7 @@ struct exchange {
 	bool client_ended; /* its end of stream was read */
 	bool keeps; /* the connection goes on after this response */
 	bool is_unread; /* of the last request not all was read */
+	bool is_request; /* one is under way */
 	unsigned int n_requests;
 
 	struct timer timer;
@@ -94,15 +94,16 @@ struct exchange {
 	uint64_t lingered_bytes;
 
 	/* The request under way, for its record. */
-	bool is_request;
-	uint16_t status;
 	enum close_reason reason;
+	uint16_t status;
 	char *detail;
 	uint64_t started_us;
 	uint64_t first_byte_us;
 	uint64_t request_bytes;
 	uint64_t sent_mark; /* client.io->sent_bytes when it began */
 	struct turn *turn; /* NULL: no complete head yet */
+
+	char client_text[]; /* the address, for X-Forwarded-For */
 };
 
 /* One step per state: does what can be done now; returns the next state, or the same where it has

@@ -207,7 +207,7 @@ void exchange_finish_request(struct exchange *exchange, enum close_reason reason
 	if (exchange->turn)
 		turn_record(exchange->turn, &record);
 	/* Who finds it counted finds it in the log, too. */
-	exchange->client.on_request(exchange->client.owner, &record);
+	exchange->client.ops->on_request(exchange->client.owner, &record);
 	exchange_count(exchange);
 	turn_free(exchange->turn);
 	exchange->turn = NULL;

@@ -75,6 +75,17 @@ static void rig_on_end(void *owner, enum close_reason reason)
 	rig->end_reason = reason;
 }
 
+static const struct addr *rig_get_peer(void *owner UNUSED, struct addr *room)
+{
+	assert_int_equal(addr_parse_host(STR("127.0.0.1"), room), 0);
+	return room;
+}
+
+static struct route_seen rig_get_seen(void *owner, struct addr *room)
+{
+	return (struct route_seen){.sni = STR(""), .source = rig_get_peer(owner, room)};
+}
+
 static void rig_configure(struct rig *rig)
 {
 	static const char *const paths[] = {"/private", "/x", NULL};
@@ -94,6 +105,10 @@ static void rig_configure(struct rig *rig)
 
 struct rig *rig_new(void)
 {
+	static const struct exchange_client_ops ops = {.get_peer = rig_get_peer,
+						       .get_seen = rig_get_seen,
+						       .on_request = rig_on_request,
+						       .on_end = rig_on_end};
 	struct rig *rig = calloc(1, sizeof(*rig));
 	struct exchange_client client;
 	int fds[2];
@@ -107,14 +122,11 @@ struct rig *rig_new(void)
 	io_init_plain(&rig->client_io, fds[1]);
 	rig->client = (struct rig_end){.fd = fds[0], .peer = &rig->client_io};
 	rig->client_io.watch.on_event = rig_on_client;
-	client = (struct exchange_client){.io = &rig->client_io,
-					  .loop = rig->loop,
-					  .listener = &rig->listener,
-					  .sni = STR(""),
+	client = (struct exchange_client){.ops = &ops,
 					  .owner = rig,
-					  .on_request = rig_on_request,
-					  .on_end = rig_on_end};
-	assert_int_equal(addr_parse_host(STR("127.0.0.1"), &client.peer), 0);
+					  .io = &rig->client_io,
+					  .loop = rig->loop,
+					  .listener = &rig->listener};
 	rig->exchange = exchange_new(&client);
 	assert_non_null(rig->exchange);
 	assert_int_equal(
