@@ -3,14 +3,18 @@
  * but no HTTP is spoken, conn_splice.c goes on after the handshake. */
 #include "conn/conn_internal.h"
 
-#include <string.h>
+#include <stdlib.h>
 
 #include "stats/stats.h"
 
-static void conn_note_name(struct conn *conn, const struct tls_facts *facts)
+static void conn_note_name(struct conn *conn)
 {
-	if (!conn->sni && facts->sni[0])
-		conn->sni = strdup(facts->sni);
+	char *name = tls_take_name(&conn->io);
+
+	if (conn->sni)
+		free(name);
+	else
+		conn->sni = name;
 }
 
 static void conn_note_handshake(struct conn *conn)
@@ -18,7 +22,7 @@ static void conn_note_handshake(struct conn *conn)
 	struct tls_facts facts;
 
 	tls_get_facts(&conn->io, &facts);
-	conn_note_name(conn, &facts);
+	conn_note_name(conn);
 	stats_inc(STAT_TLS_HANDSHAKES);
 	if (facts.resumed)
 		stats_inc(STAT_TLS_RESUMED);
@@ -26,10 +30,7 @@ static void conn_note_handshake(struct conn *conn)
 
 static void conn_note_failed_handshake(struct conn *conn)
 {
-	struct tls_facts facts;
-
-	tls_get_facts(&conn->io, &facts);
-	conn_note_name(conn, &facts);
+	conn_note_name(conn);
 	conn_set_detail(conn, tls_error(&conn->io));
 }
 

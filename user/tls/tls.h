@@ -168,7 +168,6 @@ enum tls_fault tls_fault(const struct io *io);
 #define TLS_NAME_MAX 256
 
 struct tls_facts {
-	char sni[TLS_NAME_MAX]; /* lower case; "" where none was sent */
 	const char *version; /* "TLSv1.3" */
 	const char *cipher;
 	bool resumed;
@@ -210,6 +209,10 @@ struct tls_peer {
 /* After TLS_READY: the client's certificate, once, for the caller to free; NULL where none was
  * shown. */
 struct tls_peer *tls_take_peer(struct io *io);
+
+/* In or after the handshake: the name that the client asked for, lower case, once, for the caller
+ * to free; NULL where it asked for none. */
+char *tls_take_name(struct io *io);
 
 /* Takes NULL. */
 void tls_peer_free(struct tls_peer *peer);

@@ -136,7 +136,8 @@ int tls_stream_take_control(struct tls_stream *stream, struct io *io, uint8_t ty
 	if (type == TLS_TYPE_ALERT && len_bytes == 2)
 		tls_count_alert(stream, false, data[1]);
 	verdict = tls_control_take(&stream->control, type, data, len_bytes);
-	if (verdict.word == TLS_CONTROL_PASS && stream->late && type == TLS_TYPE_HANDSHAKE)
+	if (verdict.word == TLS_CONTROL_PASS && tls_stream_awaits_tickets(stream) &&
+	    type == TLS_TYPE_HANDSHAKE)
 		tls_late_take(stream, data, len_bytes);
 	switch (verdict.word) {
 	case TLS_CONTROL_CLOSED:

@@ -56,8 +56,8 @@ static int bio_read(BIO *bio, char *data, int len)
 	BUG_ON(call.stream != stream);
 	if (stream->control.n_in_row > TLS_CONTROL_ROW_MAX)
 		return -1;
-	n = stream->exact_reads ? tls_wire_recv(stream, data, (size_t)len)
-				: bio_recv_buffered(stream, data, (size_t)len);
+	n = stream->shake->exact_reads ? tls_wire_recv(stream, data, (size_t)len)
+				       : bio_recv_buffered(stream, data, (size_t)len);
 	if (n == -EAGAIN)
 		BIO_set_retry_read(bio);
 	return n < 0 ? -1 : (int)n;

@@ -46,9 +46,10 @@ static int handover_prepare(struct tls_stream *stream, const struct tls_keys *ke
 	}
 	rekey->md = keys->md;
 	rekey->form = stream->records->form;
-	rekey->len_bytes = stream->secrets->of[0].len_bytes;
+	rekey->len_bytes = stream->shake->secrets->of[0].len_bytes;
 	for (int side = 0; side < TLS_SIDE_MAX; side++)
-		memcpy(rekey->secret[side], stream->secrets->of[side].secret, rekey->len_bytes);
+		memcpy(rekey->secret[side], stream->shake->secrets->of[side].secret,
+		       rekey->len_bytes);
 	return 0;
 }
 
@@ -117,7 +118,7 @@ static const char *handover_keys(struct tls_stream *stream, struct io *io,
 	stream->control.is_13 = keys->version == TLS_1_3_VERSION;
 	stream->control.is_client = stream->side == TLS_SIDE_CLIENT;
 	tls_late_keep(stream, keys);
-	if (!stream->late)
+	if (!stream->shake->late)
 		tls_stream_drop_ssl(stream);
 	io->ops = handover_ops(stream);
 	return why;
@@ -145,9 +146,9 @@ void tls_handover(struct tls_stream *stream, struct io *io)
 	struct tls_keys keys;
 	int err = SSL_has_pending(stream->ssl)
 		      ? -EBUSY
-		      : tls_keys_derive(stream->ssl, stream->secrets, &keys);
+		      : tls_keys_derive(stream->ssl, stream->shake->secrets, &keys);
 
-	stream->exact_reads = false;
+	stream->shake->exact_reads = false;
 	if (err) {
 		io->why_not_kernel = handover_why_openssl(err);
 	} else {

@@ -85,17 +85,27 @@ void tls_count_alert(const struct tls_stream *stream, bool sent, unsigned int nu
 
 void tls_stream_drop_secrets(struct tls_stream *stream)
 {
-	OPENSSL_clear_free(stream->secrets, sizeof(*stream->secrets));
-	stream->secrets = NULL;
+	if (!stream->shake)
+		return;
+	OPENSSL_clear_free(stream->shake->secrets, sizeof(*stream->shake->secrets));
+	stream->shake->secrets = NULL;
 }
 
 void tls_stream_drop_ssl(struct tls_stream *stream)
 {
-	if (!stream->ssl)
+	if (stream->ssl) {
+		SSL_set_shutdown(stream->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+		SSL_free(stream->ssl);
+		stream->ssl = NULL;
+	}
+	if (!stream->shake)
 		return;
-	SSL_set_shutdown(stream->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
-	SSL_free(stream->ssl);
-	stream->ssl = NULL;
+	tls_stream_drop_secrets(stream);
+	tls_late_free(stream);
+	tls_server_ctx_free(stream->shake->server);
+	free(stream->shake->expected_name);
+	free(stream->shake);
+	stream->shake = NULL;
 }
 
 void tls_stream_free(struct tls_stream *stream)
@@ -104,17 +114,13 @@ void tls_stream_free(struct tls_stream *stream)
 		return;
 	if (stream->waits_for_bulk)
 		stats_inc(STAT_KTLS_REFUSED);
-	tls_stream_drop_secrets(stream);
-	tls_late_free(stream);
 	tls_records_free(stream->records);
 	OPENSSL_clear_free(stream->rekey, sizeof(*stream->rekey));
 	tls_stream_drop_ssl(stream);
-	tls_server_ctx_free(stream->server);
 	tls_peer_free(stream->peer);
 	free(stream->in.data);
 	free(stream->out.data);
-	free(stream->sni);
-	free(stream->expected_name);
+	free(stream->name);
 	free(stream->error_text);
 	free(stream);
 }
@@ -129,11 +135,11 @@ void tls_stream_close(struct io *io)
 /* Gathers what the hand-over needs. 0 or -ENOMEM. */
 static int start_secrets(struct tls_stream *stream)
 {
-	stream->secrets = OPENSSL_zalloc(sizeof(*stream->secrets));
-	if (!stream->secrets)
+	stream->shake->secrets = OPENSSL_zalloc(sizeof(*stream->shake->secrets));
+	if (!stream->shake->secrets)
 		return -ENOMEM;
-	stream->exact_reads = (stream->wanted & TLS_KERNEL_RECEIVE) &&
-			      !(stream->wanted & TLS_KERNEL_WAITS) && !tls_kernel_missing();
+	stream->shake->exact_reads = (stream->wanted & TLS_KERNEL_RECEIVE) &&
+				     !(stream->wanted & TLS_KERNEL_WAITS) && !tls_kernel_missing();
 	SSL_set_msg_callback(stream->ssl, tls_keys_on_message);
 	SSL_set_msg_callback_arg(stream->ssl, stream);
 	return 0;
@@ -149,9 +155,10 @@ static struct tls_stream *start_stream(const struct io *io, SSL_CTX *ssl_ctx, en
 	stream->fd = io->watch.fd;
 	stream->side = side;
 	stream->wanted = wanted;
+	stream->shake = calloc(1, sizeof(*stream->shake));
 	stream->ssl = SSL_new(ssl_ctx);
-	if (!stream->ssl || SSL_set_app_data(stream->ssl, stream) != 1 || tls_bio_attach(stream) ||
-	    start_secrets(stream)) {
+	if (!stream->shake || !stream->ssl || SSL_set_app_data(stream->ssl, stream) != 1 ||
+	    tls_bio_attach(stream) || start_secrets(stream)) {
 		tls_stream_free(stream);
 		return NULL;
 	}
@@ -176,7 +183,7 @@ int tls_start_server(struct io *io, struct tls_server_ctx *ctx, struct loop *loo
 
 	if (!stream)
 		return -ENOMEM;
-	stream->server = tls_server_ctx_ref(ctx);
+	stream->shake->server = tls_server_ctx_ref(ctx);
 	start_io(io, stream);
 	return 0;
 }
@@ -190,8 +197,8 @@ static int start_expect(struct tls_stream *stream, const char *name, bool verifi
 	ERR_clear_error();
 	if (!*name)
 		return verifies ? -EINVAL : 0; /* OpenSSL would take any name */
-	stream->expected_name = strdup(name);
-	if (!stream->expected_name)
+	stream->shake->expected_name = strdup(name);
+	if (!stream->shake->expected_name)
 		return -ENOMEM;
 	if (is_address)
 		return 0;
@@ -224,21 +231,21 @@ void tls_answer_alpn(struct io *io, const char *const *names, size_t n_names)
 {
 	struct tls_stream *stream = tls_stream_of(io);
 
-	stream->answers_alpn = true;
-	stream->alpn = names;
-	stream->n_alpn = n_names;
+	stream->shake->answers_alpn = true;
+	stream->shake->alpn = names;
+	stream->shake->n_alpn = n_names;
 }
 
 int tls_stream_choose_alpn(const struct tls_stream *stream, const unsigned char *offered,
 			   size_t offered_len, const unsigned char **ret_chosen,
 			   unsigned char *ret_len)
 {
-	for (size_t i = 0; i < stream->n_alpn; i++)
+	for (size_t i = 0; i < stream->shake->n_alpn; i++)
 		for (size_t at = 0; at < offered_len; at += offered[at] + 1u) {
 			size_t len = offered[at];
 
-			if (len != strlen(stream->alpn[i]) || at + 1 + len > offered_len ||
-			    memcmp(stream->alpn[i], offered + at + 1, len) != 0)
+			if (len != strlen(stream->shake->alpn[i]) || at + 1 + len > offered_len ||
+			    memcmp(stream->shake->alpn[i], offered + at + 1, len) != 0)
 				continue;
 			*ret_chosen = offered + at + 1;
 			*ret_len = (unsigned char)len;
@@ -254,8 +261,8 @@ void tls_resume(struct io *io, struct tls_client_ctx *ctx, struct tls_sessions *
 	BUG_ON(!stream || stream->side != TLS_SIDE_CLIENT);
 	if (!tls_client_ctx_keeps_sessions(ctx))
 		return;
-	stream->sessions = sessions;
-	stream->sessions_scope = tls_client_ctx_scope(ctx);
+	stream->shake->sessions = sessions;
+	stream->shake->sessions_scope = tls_client_ctx_scope(ctx);
 	tls_session_offer(stream);
 }
 
@@ -263,10 +270,10 @@ static enum tls_progress shake_failed(struct tls_stream *stream, enum tls_progre
 				      enum tls_fault fault)
 {
 	stream->state = TLS_STATE_FAILED;
-	stream->failure = failure;
-	stream->shake_fault = fault;
+	stream->shake->failure = failure;
+	stream->shake->fault = fault;
 	tls_stream_drop_secrets(stream);
-	tls_sessions_clear(stream->sessions); /* one of them may be the cause */
+	tls_sessions_clear(stream->shake->sessions); /* one of them may be the cause */
 	if (stream->side == TLS_SIDE_CLIENT && fault != TLS_FAULT_ALERT)
 		tls_fault_count_origin(fault);
 	if (stream->side == TLS_SIDE_SERVER && failure == TLS_UNVERIFIED)
@@ -282,10 +289,10 @@ static enum tls_progress shake_unverified(struct tls_stream *stream)
 
 	/* Our own callbacks have said more. */
 	if (!stream->error_text)
-		tls_stream_set_error(stream, "certificate not accepted: %s%s%s%s",
-				     X509_verify_cert_error_string(result),
-				     is_name ? " (expected \"" : "",
-				     is_name ? stream->expected_name : "", is_name ? "\")" : "");
+		tls_stream_set_error(
+		    stream, "certificate not accepted: %s%s%s%s",
+		    X509_verify_cert_error_string(result), is_name ? " (expected \"" : "",
+		    is_name ? stream->shake->expected_name : "", is_name ? "\")" : "");
 	return shake_failed(stream, TLS_UNVERIFIED, fault);
 }
 
@@ -302,14 +309,15 @@ static enum tls_progress shake_refused(struct tls_stream *stream, unsigned long 
 {
 	int alert = tls_alert_of_error(code);
 
-	if (stream->refused)
-		tls_stream_set_error(stream, "%s", stream->refused);
+	if (stream->shake->refused)
+		tls_stream_set_error(stream, "%s", stream->shake->refused);
 	else if (alert >= 0)
 		tls_stream_set_alert(stream, alert);
 	else
 		tls_stream_set_error(stream, "TLS handshake: %s", tls_openssl_reason());
 	return shake_failed(stream, TLS_FAILED,
-			    alert >= 0 && !stream->refused ? TLS_FAULT_ALERT : TLS_FAULT_PROTOCOL);
+			    alert >= 0 && !stream->shake->refused ? TLS_FAULT_ALERT
+								  : TLS_FAULT_PROTOCOL);
 }
 
 /* Words for what OpenSSL, the socket or our own callbacks have against going on. */
@@ -327,7 +335,7 @@ static enum tls_progress shake_explain(struct tls_stream *stream)
 		tls_stream_set_error(stream, "the client showed no certificate");
 		return shake_failed(stream, TLS_UNVERIFIED, TLS_FAULT_MISSING);
 	}
-	if (stream->refused || !is_silent)
+	if (stream->shake->refused || !is_silent)
 		return shake_refused(stream, code);
 	if (stream->socket_error)
 		tls_stream_set_error(stream, "%s during the TLS handshake",
@@ -342,7 +350,7 @@ static enum tls_progress shake(struct tls_stream *stream)
 {
 	int ret;
 
-	tls_kdf_watch(stream->secrets);
+	tls_kdf_watch(stream->shake->secrets);
 	ret = SSL_do_handshake(stream->ssl);
 	tls_kdf_watch(NULL);
 	if (ret == 1) {
@@ -365,7 +373,8 @@ static int shake_note_peer(struct tls_stream *stream)
 
 	if (stream->side != TLS_SIDE_SERVER || !SSL_get0_peer_certificate(stream->ssl))
 		return 0;
-	err = tls_peer_new(stream->ssl, tls_server_ctx_wants_der(stream->server), &stream->peer);
+	err = tls_peer_new(stream->ssl, tls_server_ctx_wants_der(stream->shake->server),
+			   &stream->peer);
 	if (err)
 		tls_stream_set_error(stream, "the client's certificate cannot be kept: %s",
 				     err == -E2BIG ? "it is too large" : strerror(-err));
@@ -374,7 +383,6 @@ static int shake_note_peer(struct tls_stream *stream)
 
 static void shake_note_facts(struct tls_stream *stream)
 {
-	stream->version = SSL_get_version(stream->ssl);
 	stream->cipher = SSL_get_cipher_name(stream->ssl);
 	stream->resumed = SSL_session_reused(stream->ssl) == 1;
 }
@@ -385,10 +393,10 @@ static enum tls_progress shake_finish(struct tls_stream *stream, struct io *io)
 	if (shake_note_peer(stream))
 		return shake_failed(stream, TLS_FAILED, TLS_FAULT_PROTOCOL);
 	shake_note_facts(stream);
-	tls_server_ctx_free(stream->server);
-	stream->server = NULL;
-	free(stream->expected_name);
-	stream->expected_name = NULL;
+	tls_server_ctx_free(stream->shake->server);
+	stream->shake->server = NULL;
+	free(stream->shake->expected_name);
+	stream->shake->expected_name = NULL;
 	tls_handover(stream, io);
 	stream->state = TLS_STATE_READY;
 	io->readable = true; /* data may have come with the last handshake record, without an event
@@ -406,7 +414,7 @@ enum tls_progress tls_handshake(struct io *io)
 	if (stream->state == TLS_STATE_READY)
 		return TLS_READY;
 	if (stream->state == TLS_STATE_FAILED)
-		return stream->failure;
+		return stream->shake->failure;
 	/* The socket was emptied, and only became writable: as it is reported to be at first. */
 	if (stream->state == TLS_STATE_SHAKING && stream->drained && !io->readable &&
 	    !stream->out.len_bytes)
@@ -453,11 +461,30 @@ struct tls_peer *tls_take_peer(struct io *io)
 	return peer;
 }
 
+char *tls_take_name(struct io *io)
+{
+	struct tls_stream *stream = tls_stream_of(io);
+	char *name = stream ? stream->name : NULL;
+
+	if (stream)
+		stream->name = NULL;
+	return name;
+}
+
 enum tls_fault tls_fault(const struct io *io)
 {
 	const struct tls_stream *stream = tls_stream_of(io);
 
-	return stream ? stream->shake_fault : TLS_FAULT_NONE;
+	return stream && stream->shake ? stream->shake->fault : TLS_FAULT_NONE;
+}
+
+static const char *stream_version(const struct tls_stream *stream)
+{
+	if (stream->state != TLS_STATE_READY)
+		return "";
+	if (stream->ssl)
+		return SSL_get_version(stream->ssl);
+	return stream->control.is_13 ? "TLSv1.3" : "TLSv1.2";
 }
 
 void tls_get_facts(const struct io *io, struct tls_facts *ret_facts)
@@ -466,8 +493,7 @@ void tls_get_facts(const struct io *io, struct tls_facts *ret_facts)
 	*ret_facts = (struct tls_facts){.version = "", .cipher = ""};
 	if (!stream)
 		return;
-	snprintf(ret_facts->sni, sizeof(ret_facts->sni), "%s", stream->sni ? stream->sni : "");
-	ret_facts->version = stream->version ? stream->version : "";
+	ret_facts->version = stream_version(stream);
 	ret_facts->cipher = stream->cipher ? stream->cipher : "";
 	ret_facts->resumed = stream->resumed;
 	ret_facts->kernel_receive = stream->in_kernel & TLS_KERNEL_RECEIVE;

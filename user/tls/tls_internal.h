@@ -41,8 +41,8 @@ enum { TLS_KERNEL_SEND = 1, TLS_KERNEL_RECEIVE = 2, TLS_KERNEL_WAITS = 4 };
 /* Bytes that wait in memory; data is NULL while there are none. */
 struct tls_queue {
 	char *data;
-	size_t offset;
-	size_t len_bytes; /* still to be taken, from offset */
+	uint32_t offset;
+	uint32_t len_bytes; /* still to be taken, from offset */
 };
 
 /* The records that are made and opened in user space; tls_records_io.c. */
@@ -55,52 +55,62 @@ struct tls_records {
 
 enum tls_state { TLS_STATE_SHAKING, TLS_STATE_FLUSHING, TLS_STATE_READY, TLS_STATE_FAILED };
 
-struct tls_stream {
-	SSL *ssl; /* NULL when its keys were handed over and `late` is NULL */
-	struct tls_records *records; /* NULL: user space does no records, or OpenSSL does them */
+/* What a handshake needs besides: as long as the SSL object. */
+struct tls_shake {
 	struct tls_late *late; /* tickets may come; NULL: nobody waits for them */
 	struct tls_secrets *secrets; /* NULL unless a hand-over is still possible */
-	struct tls_rekey *rekey; /* NULL: keys cannot change */
-	struct tls_control control; /* records that are not data; of OpenSSL's only their number */
 	struct tls_server_ctx *server; /* a reference, for the time of the handshake */
 	struct tls_sessions *sessions; /* client side: the owner's; NULL: none are kept */
 	uint64_t sessions_scope;
 	time_t session_verified_s; /* of the one that was offered */
+	const char *const *alpn;
+	size_t n_alpn;
+	bool answers_alpn; /* with `alpn`, not as the listener does */
+	bool exact_reads; /* nothing beyond the record at hand leaves the socket */
+	enum tls_progress failure; /* where state is FAILED */
+	enum tls_fault fault; /* the same */
+	const char *refused; /* by our own callbacks: why; goes into the error text */
+	char *expected_name; /* client side, for error texts */
+};
+
+/* Silent ones may be many: what they do not need goes when the handshake is over. */
+struct tls_stream {
+	SSL *ssl; /* NULL when its keys were handed over and no tickets are awaited */
+	struct tls_shake *shake; /* NULL: the SSL is gone */
+	struct tls_records *records; /* NULL: user space does no records, or OpenSSL does them */
+	struct tls_rekey *rekey; /* NULL: keys cannot change */
+	struct tls_control control; /* records that are not data; of OpenSSL's only their number */
 	struct tls_queue in; /* read from the socket, not yet opened */
 	struct tls_queue out; /* records that the socket did not take */
-	size_t owed_bytes; /* plain bytes within `out` that the caller was not told of: it gives
-			      them again */
+	uint32_t owed_bytes; /* plain bytes within `out` that the caller was not told of: it gives
+				them again */
 	int fd;
 	int socket_error; /* errno that the socket gave */
 	int recv_end; /* what every further recv returns, where recv_ended */
 	int send_error; /* -errno: records that were made are lost, and nothing may follow them */
-	enum tls_state state;
-	enum tls_progress failure; /* where state is FAILED */
-	enum tls_fault shake_fault; /* where it failed in the handshake */
-	enum tls_side side; /* ours */
+	enum close_reason fault : 16; /* DONE: none; why io_recv() or io_send() said -EPROTO */
+	enum tls_state state : 8;
+	enum tls_side side : 8; /* ours */
 	uint8_t wanted; /* TLS_KERNEL_*: what the kernel shall do, if it can */
 	uint8_t in_kernel; /* TLS_KERNEL_*: what it does */
 	bool waits_for_bulk; /* the kernel may have it, and shall when there is some */
 	bool owes_key_update; /* the peer asked for our next keys */
-	bool exact_reads; /* nothing beyond the record at hand leaves the socket */
 	bool drained; /* in this call: the socket has no more for now */
 	bool peer_closed; /* io->peer_closed as this call found it */
 	bool socket_ended; /* FIN was read */
 	bool recv_ended;
 	bool close_notified; /* our alert is made */
 	bool resumed;
-	bool answers_alpn; /* with `alpn`, not as the listener does */
-	enum close_reason fault; /* DONE: none; why io_recv() or io_send() said -EPROTO */
-	const char *const *alpn;
-	size_t n_alpn;
-	const char *refused; /* by our own callbacks: why; goes into the error text */
-	const char *version;
 	const char *cipher;
-	char *sni;
+	char *name; /* server side: that the client asked for, until it is taken */
 	struct tls_peer *peer; /* server side: the client's certificate, until it is taken */
-	char *expected_name; /* client side, for error texts */
 	char *error_text;
 };
+
+static inline bool tls_stream_awaits_tickets(const struct tls_stream *stream)
+{
+	return stream->shake && stream->shake->late;
+}
 
 /* Both directions by OpenSSL, or in user space, or by the kernel, or one so and the other so. */
 extern const struct io_ops tls_openssl_ops;
@@ -123,7 +133,8 @@ struct tls_stream *tls_stream_of(const struct io *io);
 /* Wipes and frees it and what it holds, not the descriptor. Takes NULL. */
 void tls_stream_free(struct tls_stream *stream);
 
-/* Frees the SSL object without a word to the peer; the session stays good for resumption. */
+/* Frees the SSL object, without a word to the peer, and the rest of the handshake; the session
+ * stays good for resumption. */
 void tls_stream_drop_ssl(struct tls_stream *stream);
 void tls_stream_drop_secrets(struct tls_stream *stream);
 

@@ -39,7 +39,7 @@ static int kernel_note_data(struct tls_stream *stream, struct io *io)
 	if (tls_control_is_amid(&stream->control))
 		return tls_stream_take_control(stream, io, TLS_TYPE_DATA, NULL, 0);
 	tls_control_note_data(&stream->control);
-	if (stream->late)
+	if (tls_stream_awaits_tickets(stream))
 		tls_late_done(stream);
 	return 0;
 }

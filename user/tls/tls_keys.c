@@ -219,7 +219,7 @@ void tls_keys_on_keylog(const SSL *ssl, const char *line)
 	struct tls_stream *stream = SSL_get_app_data(ssl);
 	const char *hex = strrchr(line, ' ');
 
-	if (!stream || !stream->secrets || !hex)
+	if (!stream || !stream->shake->secrets || !hex)
 		return;
 	for (int side = 0; side < TLS_SIDE_MAX; side++) {
 		unsigned char secret[TLS_SECRET_MAX];
@@ -228,7 +228,7 @@ void tls_keys_on_keylog(const SSL *ssl, const char *line)
 		if (strncmp(line, labels[side], strlen(labels[side])) != 0)
 			continue;
 		if (OPENSSL_hexstr2buf_ex(secret, sizeof(secret), &len_bytes, hex + 1, '\0') == 1)
-			tls_keys_note_secret(stream->secrets, (enum tls_side)side, secret,
+			tls_keys_note_secret(stream->shake->secrets, (enum tls_side)side, secret,
 					     len_bytes);
 		OPENSSL_cleanse(secret, sizeof(secret));
 	}
@@ -241,8 +241,9 @@ void tls_keys_on_message(int is_write, int version UNUSED, int content_type,
 {
 	struct tls_stream *stream = argument;
 
-	if (content_type == SSL3_RT_HEADER && stream->secrets)
-		stream->secrets->of[is_write ? stream->side : tls_stream_peer(stream)].records++;
+	if (content_type == SSL3_RT_HEADER && stream->shake->secrets)
+		stream->shake->secrets->of[is_write ? stream->side : tls_stream_peer(stream)]
+		    .records++;
 	if (content_type == SSL3_RT_HEADER && !is_write && stream->state == TLS_STATE_READY)
 		stream->control.n_in_row++;
 }

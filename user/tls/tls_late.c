@@ -38,25 +38,25 @@ static bool late_unplug(SSL *ssl)
 
 void tls_late_keep(struct tls_stream *stream, const struct tls_keys *keys)
 {
-	if (!stream->sessions || keys->version != TLS_1_3_VERSION)
+	if (!stream->shake->sessions || keys->version != TLS_1_3_VERSION)
 		return;
-	stream->late = OPENSSL_zalloc(sizeof(*stream->late));
-	if (!stream->late)
+	stream->shake->late = OPENSSL_zalloc(sizeof(*stream->shake->late));
+	if (!stream->shake->late)
 		return;
-	stream->late->form =
+	stream->shake->late->form =
 	    (struct tls_record_form){.version = keys->version, .cipher = keys->cipher};
-	stream->late->keys = keys->of[TLS_SIDE_SERVER];
+	stream->shake->late->keys = keys->of[TLS_SIDE_SERVER];
 	if (!late_unplug(stream->ssl))
 		tls_late_free(stream);
 }
 
 void tls_late_free(struct tls_stream *stream)
 {
-	if (!stream->late)
+	if (!stream->shake->late)
 		return;
-	tls_record_forget(stream->late->form, &stream->late->keys);
-	OPENSSL_free(stream->late);
-	stream->late = NULL;
+	tls_record_forget(stream->shake->late->form, &stream->shake->late->keys);
+	OPENSSL_free(stream->shake->late);
+	stream->shake->late = NULL;
 }
 
 void tls_late_done(struct tls_stream *stream)
@@ -68,7 +68,7 @@ void tls_late_done(struct tls_stream *stream)
 /* 0, or -errno: the SSL is of no use any more. */
 static int late_feed(struct tls_stream *stream, const unsigned char *data, size_t len_bytes)
 {
-	struct tls_late *late = stream->late;
+	struct tls_late *late = stream->shake->late;
 	struct iovec part = {(void *)data, len_bytes};
 	struct tls_source source = {.parts = &part, .n_parts = 1};
 	size_t record_bytes = tls_record_size(late->form, len_bytes);
@@ -87,7 +87,7 @@ static int late_feed(struct tls_stream *stream, const unsigned char *data, size_
 
 void tls_late_take(struct tls_stream *stream, const unsigned char *data, size_t len_bytes)
 {
-	BUG_ON(!stream->late || !stream->ssl);
+	BUG_ON(!stream->shake->late || !stream->ssl);
 	if (len_bytes > TLS_RECORD_MAX || late_feed(stream, data, len_bytes))
 		tls_late_done(stream);
 }

@@ -169,7 +169,7 @@ static ssize_t openssl_send(struct io *io, const struct iovec *parts, int n_part
 		return err;
 	if (!err)
 		return (ssize_t)settled + made;
-	stream->owed_bytes = (size_t)made;
+	stream->owed_bytes = (uint32_t)made;
 	return settled ? (ssize_t)settled : -EAGAIN;
 }
 

@@ -195,7 +195,7 @@ static ssize_t records_deliver(struct tls_stream *stream, const struct tls_recor
 	size_t n = MIN(text->len_bytes, room_bytes);
 
 	tls_control_note_data(&stream->control);
-	if (stream->late)
+	if (tls_stream_awaits_tickets(stream))
 		tls_late_done(stream);
 	if (text->data == data)
 		return (ssize_t)n;
@@ -231,7 +231,7 @@ static ssize_t records_take(struct tls_stream *stream, struct io *io, struct inp
 static size_t records_take_held(struct tls_stream *stream, unsigned char *data, size_t len_bytes)
 {
 	struct tls_queue *held = &stream->records->held;
-	size_t n = MIN(held->len_bytes, len_bytes);
+	size_t n = MIN((size_t)held->len_bytes, len_bytes);
 
 	if (!n)
 		return 0;
@@ -359,7 +359,7 @@ ssize_t tls_records_send(struct io *io, const struct iovec *parts, int n_parts, 
 		return err;
 	if (!err)
 		return (ssize_t)settled + made;
-	stream->owed_bytes = (size_t)made;
+	stream->owed_bytes = (uint32_t)made;
 	return settled ? (ssize_t)settled : -EAGAIN;
 }
 

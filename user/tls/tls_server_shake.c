@@ -15,7 +15,7 @@
 
 static int shake_refuse_name(struct tls_stream *stream, const char *why, int *ret_alert)
 {
-	stream->refused = why;
+	stream->shake->refused = why;
 	*ret_alert = SSL_AD_UNRECOGNIZED_NAME;
 	return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
@@ -23,7 +23,7 @@ static int shake_refuse_name(struct tls_stream *stream, const char *why, int *re
 static int shake_on_name(SSL *ssl, int *ret_alert, void *argument UNUSED)
 {
 	struct tls_stream *stream = SSL_get_app_data(ssl);
-	const struct tls_server_ctx *ctx = stream->server;
+	const struct tls_server_ctx *ctx = stream->shake->server;
 	const char *sent = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
 	const struct tls_server_name *found;
 	char name[TLS_NAME_MAX];
@@ -34,17 +34,17 @@ static int shake_on_name(SSL *ssl, int *ret_alert, void *argument UNUSED)
 		return shake_refuse_name(
 		    stream, "the server name that the client sent is not a host name", ret_alert);
 	found = tls_server_names_pick(&ctx->names, name);
-	free(stream->sni);
-	stream->sni = strdup(name);
+	free(stream->name);
+	stream->name = strdup(name);
 	if (!found && ctx->strict_sni)
 		return shake_refuse_name(stream,
 					 "no certificate is for the name that the client "
 					 "asks for, and \"strict_sni\" is on",
 					 ret_alert);
-	if (!stream->sni ||
+	if (!stream->name ||
 	    !SSL_set_SSL_CTX(ssl,
 			     ctx->groups[found ? found->certificate : ctx->first_group].ssl_ctx)) {
-		stream->refused = "no memory";
+		stream->shake->refused = "no memory";
 		*ret_alert = SSL_AD_INTERNAL_ERROR;
 		return SSL_TLSEXT_ERR_ALERT_FATAL;
 	}
@@ -57,16 +57,16 @@ static int shake_on_alpn(SSL *ssl, const unsigned char **ret_chosen, unsigned ch
 			 void *argument UNUSED)
 {
 	struct tls_stream *stream = SSL_get_app_data(ssl);
-	const struct tls_server_ctx *ctx = stream->server;
+	const struct tls_server_ctx *ctx = stream->shake->server;
 	unsigned char *chosen;
 
-	if (stream->answers_alpn)
+	if (stream->shake->answers_alpn)
 		return tls_stream_choose_alpn(stream, offered, offered_len, ret_chosen, ret_len);
 	if (!ctx->alpn)
 		return SSL_TLSEXT_ERR_NOACK;
 	if (SSL_select_next_proto(&chosen, ret_len, ctx->alpn, (unsigned int)ctx->alpn_len, offered,
 				  offered_len) != OPENSSL_NPN_NEGOTIATED) {
-		stream->refused = "the client's ALPN has no protocol that is spoken here";
+		stream->shake->refused = "the client's ALPN has no protocol that is spoken here";
 		return SSL_TLSEXT_ERR_ALERT_FATAL;
 	}
 	*ret_chosen = chosen;
@@ -78,7 +78,7 @@ static int shake_on_status(SSL *ssl, void *argument UNUSED)
 {
 	const struct tls_stream *stream = SSL_get_app_data(ssl);
 	const X509 *chosen = SSL_get_certificate(ssl);
-	const struct tls_server_ctx *ctx = stream->server;
+	const struct tls_server_ctx *ctx = stream->shake->server;
 	unsigned char *copy;
 
 	for (size_t i = 0; i < ctx->n_certificates; i++) {
@@ -101,9 +101,9 @@ static int shake_on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP
 	const struct tls_stream *stream = SSL_get_app_data(ssl);
 	int taken;
 
-	if (!stream->server)
+	if (!stream->shake->server)
 		return -1;
-	taken = tls_ticket_take(&stream->server->ticket_keys, name, iv, cipher, mac, seal);
+	taken = tls_ticket_take(&stream->shake->server->ticket_keys, name, iv, cipher, mac, seal);
 	/* Clients use a ticket of TLS 1.3 once (RFC 8446, C.4): with none for the next time every
 	 * second connection would be a full handshake. */
 	return taken == 1 && !seal && SSL_version(ssl) == TLS1_3_VERSION ? 2 : taken;
@@ -118,9 +118,9 @@ static void shake_on_keylog(const SSL *ssl, const char *line)
 
 	if (!tls_kdf_properties())
 		tls_keys_on_keylog(ssl, line);
-	if (!stream || !stream->server || stream->server->key_log_fd < 0)
+	if (!stream || !stream->shake->server || stream->shake->server->key_log_fd < 0)
 		return;
-	n = writev(stream->server->key_log_fd, parts, ARRAY_LEN(parts));
+	n = writev(stream->shake->server->key_log_fd, parts, ARRAY_LEN(parts));
 	(void)n; /* a full disk must not end connections */
 }
 

@@ -65,21 +65,21 @@ static bool session_is_fresh(SSL_SESSION *session, time_t verified_s)
 
 void tls_session_offer(struct tls_stream *stream)
 {
-	struct tls_sessions *sessions = stream->sessions;
+	struct tls_sessions *sessions = stream->shake->sessions;
 
 	while (sessions->n_kept) {
 		size_t last = sessions->n_kept - 1;
 		SSL_SESSION *session = sessions->kept[last].session;
 		bool serves_once = SSL_SESSION_get_protocol_version(session) >= TLS1_3_VERSION;
 		time_t verified_s = sessions->kept[last].verified_s;
-		bool is_set = sessions->kept[last].scope == stream->sessions_scope &&
+		bool is_set = sessions->kept[last].scope == stream->shake->sessions_scope &&
 			      session_is_fresh(session, verified_s) &&
 			      SSL_set_session(stream->ssl, session) == 1;
 
 		if (serves_once || !is_set)
 			sessions_drop(sessions, last);
 		if (is_set) {
-			stream->session_verified_s = verified_s;
+			stream->shake->session_verified_s = verified_s;
 			return;
 		}
 	}
@@ -89,15 +89,15 @@ void tls_session_offer(struct tls_stream *stream)
 static int session_on_new(SSL *ssl, SSL_SESSION *session)
 {
 	struct tls_stream *stream = SSL_get_app_data(ssl);
-	struct tls_sessions *sessions = stream->sessions;
+	struct tls_sessions *sessions = stream->shake->sessions;
 
 	if (!sessions)
 		return 0;
 	if (sessions->n_kept == SESSIONS_MAX)
 		sessions_drop(sessions, 0);
 	sessions->kept[sessions->n_kept].verified_s =
-	    SSL_session_reused(ssl) ? stream->session_verified_s : time(NULL);
-	sessions->kept[sessions->n_kept].scope = stream->sessions_scope;
+	    SSL_session_reused(ssl) ? stream->shake->session_verified_s : time(NULL);
+	sessions->kept[sessions->n_kept].scope = stream->shake->sessions_scope;
 	sessions->kept[sessions->n_kept++].session = session;
 	return 1;
 }

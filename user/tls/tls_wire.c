@@ -40,8 +40,8 @@ void tls_queue_free(struct tls_queue *queue)
 
 void tls_queue_take(struct tls_queue *queue, size_t len_bytes)
 {
-	queue->offset += len_bytes;
-	queue->len_bytes -= len_bytes;
+	queue->offset += (uint32_t)len_bytes;
+	queue->len_bytes -= (uint32_t)len_bytes;
 	if (!queue->len_bytes)
 		tls_queue_free(queue);
 }
@@ -54,7 +54,7 @@ int tls_queue_append(struct tls_queue *queue, const void *data, size_t len_bytes
 		return -ENOMEM;
 	queue->data = grown;
 	memcpy(grown + queue->offset + queue->len_bytes, data, len_bytes);
-	queue->len_bytes += len_bytes;
+	queue->len_bytes += (uint32_t)len_bytes;
 	return 0;
 }
 
@@ -117,9 +117,10 @@ int tls_out_flush(struct tls_stream *stream, struct io *io, bool more)
 
 size_t tls_out_settle(struct tls_stream *stream, struct tls_source *source)
 {
-	size_t n = tls_source_take(source, NULL, MIN(stream->owed_bytes, tls_source_len(source)));
+	size_t n =
+	    tls_source_take(source, NULL, MIN((size_t)stream->owed_bytes, tls_source_len(source)));
 
-	stream->owed_bytes -= n;
+	stream->owed_bytes -= (uint32_t)n;
 	return n;
 }
 

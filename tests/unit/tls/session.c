@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -204,6 +205,18 @@ void session_transfer(struct session *session, uint64_t total, size_t our_step, 
 	}
 	assert_int_equal(session->end.io.sent_bytes, total);
 	assert_int_equal(session->end.io.received_bytes, total);
+}
+
+void session_assert_name(struct session *session, const char *name)
+{
+	char *taken = tls_take_name(&session->end.io);
+
+	if (name)
+		assert_string_equal(taken, name);
+	else
+		assert_null(taken);
+	free(taken);
+	assert_null(tls_take_name(&session->end.io));
 }
 
 void session_assert_path(const struct session *session)

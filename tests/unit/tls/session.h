@@ -71,6 +71,9 @@ bool session_our_write(struct session *session, struct flow *flow, size_t step);
 /* Both ways at once, in steps of the given sizes. */
 void session_transfer(struct session *session, uint64_t total, size_t our_step, size_t peer_step);
 
+/* The name that the peer asked for, as it is taken; NULL: none. */
+void session_assert_name(struct session *session, const char *name);
+
 /* The records are done by whom they should. */
 void session_assert_path(const struct session *session);
 

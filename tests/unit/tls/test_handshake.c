@@ -243,7 +243,7 @@ static void sessions_are_resumed(void **state)
 			session_assert_path(&session);
 			tls_get_facts(&session.end.io, &facts);
 			assert_int_equal(facts.resumed, i);
-			assert_string_equal(facts.sni, SESSION_HOST);
+			session_assert_name(&session, SESSION_HOST);
 			session_transfer(&session, 50000, 5000, 5000);
 			SSL_SESSION_free(ticket);
 			ticket = SSL_get1_session(session.peer);

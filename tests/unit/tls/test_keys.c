@@ -67,6 +67,7 @@ struct couple {
 	BIO *to_server, *to_client;
 	struct tls_stream stream;
 	struct tls_secrets secrets;
+	struct tls_shake shake;
 };
 
 static void open_couple(struct couple *couple, int version, const char *cipher, enum way way)
@@ -81,7 +82,8 @@ static void open_couple(struct couple *couple, int version, const char *cipher, 
 	struct lab_peer_wish client = {.version = version, .cipher = cipher};
 
 	*couple = (struct couple){.stream = {.side = TLS_SIDE_SERVER}};
-	couple->stream.secrets = &couple->secrets;
+	couple->shake.secrets = &couple->secrets;
+	couple->stream.shake = &couple->shake;
 	couple->server_ctx = lab_make_peer_ctx(&server);
 	couple->client_ctx = lab_make_peer_ctx(&client);
 	if (way == BY_KEY_LOG)
@@ -250,7 +252,8 @@ static void no_keys_without_secrets(void **state)
 static void key_log_lines_of_all_kinds(void **state)
 {
 	struct tls_secrets secrets = {0};
-	struct tls_stream stream = {.secrets = &secrets};
+	struct tls_shake shake = {.secrets = &secrets};
+	struct tls_stream stream = {.shake = &shake};
 	SSL_CTX *ctx = SSL_CTX_new(TLS_method());
 	SSL *ssl = SSL_new(ctx);
 	char line[512];

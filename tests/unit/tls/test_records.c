@@ -70,8 +70,7 @@ static void assert_holds_nothing(struct session *session)
 	const struct tls_stream *stream = stream_of(session);
 
 	assert_null(stream->ssl);
-	assert_null(stream->secrets);
-	assert_null(stream->late);
+	assert_null(stream->shake);
 	assert_null(stream->in.data);
 	assert_null(stream->out.data);
 	assert_null(stream->records->held.data);
