@@ -37,7 +37,7 @@ size_t needed(const uint8_t *data, size_t len_bytes)
 	return n;
 }
 
-void check_cuts(const uint8_t *data, size_t len_bytes)
+void check_hello_cuts(const uint8_t *data, size_t len_bytes)
 {
 	struct client_hello hello;
 	uint8_t *longer = malloc(len_bytes + 6);

@@ -29,7 +29,7 @@ enum classify_verdict classify(const uint8_t *data, size_t len_bytes,
 size_t needed(const uint8_t *data, size_t len_bytes);
 
 /* NEED_MORE for every part, CLIENT_HELLO for the whole and for what follows it. */
-void check_cuts(const uint8_t *data, size_t len_bytes);
+void check_hello_cuts(const uint8_t *data, size_t len_bytes);
 
 void put(struct maker *maker, const void *data, size_t len_bytes);
 void put_u8(struct maker *maker, size_t value);

@@ -19,7 +19,7 @@ static void test_real(void **state)
 	struct client_hello hello;
 
 	(void)state;
-	check_cuts(hello_openssl13, sizeof(hello_openssl13));
+	check_hello_cuts(hello_openssl13, sizeof(hello_openssl13));
 	assert_int_equal(classify(hello_openssl13, sizeof(hello_openssl13), &hello),
 			 CLASSIFY_CLIENT_HELLO);
 	assert_string_equal(hello.sni, "www.example.com"); /* sent as Www.Example.com */
@@ -27,19 +27,19 @@ static void test_real(void **state)
 	assert_int_equal(hello.alpn_len_bytes, 12);
 	assert_memory_equal(hello.alpn, "\x02h2\x08http/1.1", 12);
 
-	check_cuts(hello_openssl12, sizeof(hello_openssl12));
+	check_hello_cuts(hello_openssl12, sizeof(hello_openssl12));
 	assert_int_equal(classify(hello_openssl12, sizeof(hello_openssl12), &hello),
 			 CLASSIFY_CLIENT_HELLO);
 	assert_string_equal(hello.sni, "db.example.com");
 	assert_int_equal(hello.max_version, 0x0303);
 	assert_int_equal(hello.alpn_len_bytes, 0);
 
-	check_cuts(hello_noname, sizeof(hello_noname));
+	check_hello_cuts(hello_noname, sizeof(hello_noname));
 	assert_int_equal(classify(hello_noname, sizeof(hello_noname), &hello),
 			 CLASSIFY_CLIENT_HELLO);
 	assert_string_equal(hello.sni, "");
 
-	check_cuts(hello_curl, sizeof(hello_curl));
+	check_hello_cuts(hello_curl, sizeof(hello_curl));
 	assert_int_equal(classify(hello_curl, sizeof(hello_curl), &hello), CLASSIFY_CLIENT_HELLO);
 	assert_string_equal(hello.sni, "curl.example");
 }
@@ -50,7 +50,7 @@ static void test_real_in_records(void **state)
 	struct client_hello hello;
 
 	(void)state;
-	check_cuts(hello_split, sizeof(hello_split));
+	check_hello_cuts(hello_split, sizeof(hello_split));
 	assert_int_equal(classify(hello_split, sizeof(hello_split), &hello), CLASSIFY_CLIENT_HELLO);
 	assert_string_equal(hello.sni, "split.example");
 	assert_int_equal(hello.alpn_len_bytes, 202);
@@ -64,7 +64,7 @@ static void test_records_of_any_size(void **state)
 	assert_int_equal(classify_extension(made, 0, DATA("\0\4\0\0\1a")), CLASSIFY_CLIENT_HELLO);
 	for (size_t n = 1; n <= made->message.len_bytes; n++) {
 		make_records(&made->wire, &made->message, n);
-		check_cuts(made->wire.bytes, made->wire.len_bytes);
+		check_hello_cuts(made->wire.bytes, made->wire.len_bytes);
 		assert_int_equal(classify(made->wire.bytes, made->wire.len_bytes, &made->hello),
 				 CLASSIFY_CLIENT_HELLO);
 		assert_string_equal(made->hello.sni, "a");

@@ -114,7 +114,7 @@ static void test_grease(void **state)
 	assert_int_equal(classify_made(made), CLASSIFY_CLIENT_HELLO);
 	assert_int_equal(made->hello.max_version, 0x0304);
 	assert_string_equal(made->hello.sni, "a");
-	check_cuts(made->wire.bytes, made->wire.len_bytes);
+	check_hello_cuts(made->wire.bytes, made->wire.len_bytes);
 }
 
 /*
@@ -135,7 +135,7 @@ static void test_encrypted(void **state)
 	assert_int_equal(classify_made(made), CLASSIFY_CLIENT_HELLO);
 	assert_string_equal(made->hello.sni, "public.test");
 	assert_int_equal(made->hello.alpn_len_bytes, 3);
-	check_cuts(made->wire.bytes, made->wire.len_bytes);
+	check_hello_cuts(made->wire.bytes, made->wire.len_bytes);
 }
 
 static void test_extension_twice(void **state)
@@ -154,7 +154,7 @@ static void test_no_extensions(void **state)
 
 	make_message(&made->message, NULL);
 	make_records(&made->wire, &made->message, 16384);
-	check_cuts(made->wire.bytes, made->wire.len_bytes);
+	check_hello_cuts(made->wire.bytes, made->wire.len_bytes);
 	assert_int_equal(classify(made->wire.bytes, made->wire.len_bytes, &made->hello),
 			 CLASSIFY_CLIENT_HELLO);
 	assert_string_equal(made->hello.sni, "");
