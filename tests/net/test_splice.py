@@ -63,6 +63,14 @@ def pair(lab, listener):
     return client, origin
 
 
+def talk(client, origin, rounds):
+    for _ in range(rounds):
+        for one, other in ((client, origin), (origin, client)):
+            one.sendall(b"word")
+            if not other.recv(4):
+                return  # the daemon knows why
+
+
 def receive_all(sock):
     digest, total = hashlib.sha256(), 0
     while data := sock.recv(1 << 20):
@@ -314,6 +322,22 @@ def test_idle_and_half_closed_timeouts(lab, start):
         client, origin = pair(lab, listener)
         assert client.recv(1) == b""
         wait_closes(daemon, "idle_timeout")
+
+
+def test_streams_that_talk_in_the_kernel_are_never_idle(lab, start):
+    """The timers of many come due together: while the first is seen to, the kernel moves the others on."""
+    daemon = start(config(lab, "sockmap", timeouts={"idle": "1h", "half_closed": "20ms"}))
+    with lab.origins[0].listen(ORIGIN_PORT) as listener:
+        pairs = [pair(lab, listener) for _ in range(150)]
+        talkers = [threading.Thread(target=talk, args=(client, origin, 150)) for client, origin in pairs]
+        for talker in talkers:
+            talker.start()
+        for talker in talkers:
+            talker.join()
+        assert daemon.status()["closes"]["idle_timeout"] == 0
+        assert daemon.status()["counters"]["relay_sockmap_entered"] == len(pairs)
+        for sock in (sock for both in pairs for sock in both):
+            sock.close()
 
 
 def test_half_closed_timeout_counts_from_the_half_close(lab, start):

@@ -5,6 +5,7 @@
  */
 #include "conn/conn_internal.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -57,7 +58,7 @@ static struct tally *conn_tally(const struct conn *conn)
 	return snapshot_tally(conn->lease->snapshot, conn->listener, conn->route);
 }
 
-/* 0 or -1 without memory. */
+/* 0 or -ENOMEM. */
 static int conn_start_stream(struct conn *conn)
 {
 	struct conn_stream *stream = calloc(1, sizeof(*stream));
@@ -65,7 +66,7 @@ static int conn_start_stream(struct conn *conn)
 	struct addr room;
 
 	if (!stream)
-		return -1;
+		return -ENOMEM;
 	conn->stream = stream;
 	stream->conn = conn;
 	request = &stream->request;

@@ -51,7 +51,10 @@ void relay_refresh(struct relay *relay)
 
 uint64_t relay_active_ms(const struct relay *relay, const struct loop *loop)
 {
-	return relay->sockmap ? relay_sockmap_active_ms(relay) : loop_now_ms(loop);
+	uint64_t now_ms = loop_now_ms(loop);
+
+	/* The kernel may have moved bytes since the loop looked at the clock. */
+	return relay->sockmap ? MIN(relay_sockmap_active_ms(relay), now_ms) : now_ms;
 }
 
 bool relay_is_half_closed(const struct relay *relay)

@@ -141,7 +141,8 @@ bool relay_is_half_closed(const struct relay *relay);
 /* Brings the byte counts of what the kernel carries up to date. */
 void relay_refresh(struct relay *relay);
 
-/* When bytes last moved, as far as relay_refresh() saw; on the loop's clock. */
+/* When bytes last moved, as far as relay_refresh() saw; on the loop's clock, and never later than
+ * its now. */
 uint64_t relay_active_ms(const struct relay *relay, const struct loop *loop);
 
 /* Frees what the calling thread holds: pipes, its part of the sockmap. Before its loop goes. */

@@ -322,6 +322,22 @@ static void test_messages_wake_nobody(void **state)
 	bench_stop();
 }
 
+/* Who counts the silence of a stream takes the one time from the other. */
+static void test_nothing_moves_later_than_the_loops_now(void **state)
+{
+	char byte;
+
+	(void)state;
+	start_in_sockmap();
+	message(bench.client, bench.origin, "first");
+	usleep(50000); /* the kernel's clock goes on, the loop's does not */
+	assert_int_equal(send(bench.client, "x", 1, 0), 1);
+	assert_int_equal(recv(bench.origin, &byte, 1, 0), 1);
+	relay_refresh(&bench.relay);
+	assert_true(relay_active_ms(&bench.relay, bench.loop) <= loop_now_ms(bench.loop));
+	bench_stop();
+}
+
 static size_t some(size_t below)
 {
 	return (size_t)random() % below;
@@ -461,6 +477,7 @@ int main(void)
 	    cmocka_unit_test(test_passed_bytes_wait_for_redirected_ones),
 	    cmocka_unit_test(test_leaving_waits_until_nothing_is_under_way),
 	    cmocka_unit_test(test_messages_wake_nobody),
+	    cmocka_unit_test(test_nothing_moves_later_than_the_loops_now),
 	    cmocka_unit_test(test_random_transfers),
 	    cmocka_unit_test(test_random_transfers_auto),
 	    cmocka_unit_test(test_difference_at_the_end_turns_it_off),
