@@ -188,7 +188,7 @@ bench: ## measure against HAProxy and nginx; BENCH="id id", BENCH_RUNS=N (root)
 	+$(Q)$(MAKE) --no-print-directory all $(BUILD)/bench/load
 	$(Q)$(AS_ROOT) env BUILD='$(BUILD)' BENCH='$(BENCH)' BENCH_RUNS='$(BENCH_RUNS)' \
 	    PEER_HAPROXY='$(PEER_HAPROXY)' PEER_NGINX='$(PEER_NGINX)' PENSTOCK_RELAY='$(PENSTOCK_RELAY)' \
-	    $(PYTHON) tools/bench
+	    PENSTOCK_KERNEL_TLS='$(PENSTOCK_KERNEL_TLS)' $(PYTHON) tools/bench
 
 bench-calls: ## what penstock, HAProxy and nginx ask of the kernel, counted; BENCH="id id" (root, perf)
 	$(Q)tools/deps --if-missing build bench

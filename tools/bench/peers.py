@@ -112,7 +112,9 @@ class Penstock(Contestant):
     def config(self, place, row):
         origin = origin_of(place, row)
         listener = {"bind": self.address(place), "routes": [{"to": f"http://{origin}"}]}
-        config = {"process": {"threads": row.threads, "kernel_tls": "auto"}, "log": {"access": "off"}, "listeners": [listener]}
+        kernel_tls = os.environ.get("PENSTOCK_KERNEL_TLS") or "auto"
+        config = {"process": {"threads": row.threads, "kernel_tls": kernel_tls}, "log": {"access": "off"},
+                  "listeners": [listener]}
         if LANES[row.lane]:
             listener["tls"] = {"certificates": [str(place.site)]}
         if row.lane == "l4":

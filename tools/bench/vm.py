@@ -39,8 +39,9 @@ class Impossible(Exception):
 def count(build, row_ids, names, n_runs, say=lambda text: None):
     """The runs, in the order in which they were made, and what went wrong."""
     command = [ROOT / "tools/vm/run", "--kernel", KERNEL, "--count", "--timeout", str(LIMIT_S), "--", "env",
-               f"BUILD={build}", "PYTHONDONTWRITEBYTECODE=1", sys.executable, ROOT / "tools/bench/guest.py", build,
-               str(n_runs), ",".join(names), *row_ids]
+               f"BUILD={build}", "PYTHONDONTWRITEBYTECODE=1",
+               f"PENSTOCK_KERNEL_TLS={os.environ.get('PENSTOCK_KERNEL_TLS', '')}",
+               sys.executable, ROOT / "tools/bench/guest.py", build, str(n_runs), ",".join(names), *row_ids]
     guest = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                              stderr=subprocess.STDOUT, text=True, errors="replace", cwd=ROOT)
     runs, other = [], []
