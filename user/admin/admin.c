@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The commands of the runtime socket; each answers with one JSON document, or metrics made of it.
- */
+/* The commands of the runtime socket: each answers with a JSON document, or metrics made of it. */
 #include "admin/admin.h"
 
 #include <errno.h>
@@ -101,29 +100,29 @@ static char *admin_cut(char *text)
 	return blank + 1;
 }
 
+/* NULL: there is none of this name that takes this. */
+static const struct admin_command *admin_find(const char *name, bool has_words)
+{
+	for (size_t i = 0; i < ARRAY_LEN(admin_commands); i++)
+		if (strcmp(admin_commands[i].name, name) == 0)
+			return has_words && !admin_commands[i].takes_words ? NULL
+									   : &admin_commands[i];
+	return NULL;
+}
+
 /* NULL: no memory. */
 static char *admin_run(const struct admin_handlers *handlers, char *line, size_t *ret_len)
 {
 	bool has_words = strchr(line, ' ') != NULL;
 	char *first = admin_cut(line);
 	const struct admin_words words = {.first = first, .rest = admin_cut(first)};
-	char *(*format)(const json_t *document, size_t *ret_len) = admin_format;
-	json_t *document = NULL;
-	bool is_known = false;
-	char *text;
+	const struct admin_command *command = admin_find(line, has_words);
+	json_t *document = command ? command->run(handlers, words) : admin_run_unknown();
+	char *text = NULL;
 
-	for (size_t i = 0; i < ARRAY_LEN(admin_commands) && !is_known; i++) {
-		const struct admin_command *command = &admin_commands[i];
-
-		if (strcmp(command->name, line) != 0 || (has_words && !command->takes_words))
-			continue;
-		is_known = true;
-		format = command->format;
-		document = command->run(handlers, words);
-	}
-	if (!is_known)
-		document = admin_run_unknown();
-	text = document ? format(document, ret_len) : NULL;
+	if (document)
+		text =
+		    command ? command->format(document, ret_len) : admin_format(document, ret_len);
 	json_decref(document);
 	return text;
 }
